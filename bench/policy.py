@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ def mlp(sizes: Sequence[int], activation: str = "relu", generator: torch.Generat
     Weights and biases are uniform in +-1/sqrt(fan in), torch's default for `nn.Linear`.
     """
     layers: list[nn.Module] = []
-    for i, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)
         bound = fan_in**-0.5
         with torch.no_grad():
@@ -142,7 +143,8 @@ def import_attribute(spec: str) -> Any:
         module_name = f"_bench_user_{path.stem}_{abs(hash(str(path))):x}"
         if module_name not in sys.modules:
             module_spec = importlib.util.spec_from_file_location(module_name, path)
-            assert module_spec is not None and module_spec.loader is not None
+            assert module_spec is not None
+            assert module_spec.loader is not None
             module = importlib.util.module_from_spec(module_spec)
             sys.modules[module_name] = module
             module_spec.loader.exec_module(module)
