@@ -1,0 +1,34 @@
+"""Vector environments that equal `gymnasium.make` bit for bit, at the speed of their physics."""
+
+from collections.abc import Callable
+
+from bench.envs.base import ExactVectorEnv
+from bench.errors import UserError
+from bench.tasks import Task
+
+
+def make_env(task: Task, num_envs: int) -> ExactVectorEnv:
+    """Return `num_envs` rows of a task, with its time limit and same-step autoreset."""
+    if num_envs < 1:
+        raise UserError(f"num_envs must be at least 1, not {num_envs}")
+    if unknown := set(task.env_kwargs) - {"max_episode_steps"}:
+        raise UserError(f"task {task.name}: env_kwargs {', '.join(sorted(unknown))} are not supported")
+    # Each family is imported when asked for: the classic tasks need no MuJoCo.
+    if task.family == "classic":
+        from bench.envs import classic
+
+        environments: dict[str, Callable[[int, int], ExactVectorEnv]] = {
+            "CartPole-v1": classic.CartPole,
+            "MountainCar-v0": classic.MountainCar,
+            "Acrobot-v1": classic.Acrobot,
+        }
+    else:
+        from bench.envs import mujoco
+
+        environments = {"Hopper-v5": mujoco.Hopper}
+    if task.env_id not in environments:
+        raise UserError(f"no vector environment for {task.env_id} ({task.family}); known: {', '.join(environments)}")
+    return environments[task.env_id](num_envs, task.horizon)
+
+
+__all__ = ["ExactVectorEnv", "make_env"]

@@ -1,0 +1,144 @@
+"""MuJoCo tasks for N rows at the speed of physics: one MjModel, N MjData, everything else for all rows at once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.spaces import Box
+from numpy.typing import NDArray
+
+from bench.envs.base import ExactVectorEnv
+
+Floats = NDArray[np.float64]
+Fields = Mapping[str, Floats]
+
+ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+
+
+class MujocoVectorEnv(ExactVectorEnv):
+    """Base of the MuJoCo tasks.
+
+    A subclass names its model, the fields of MjData that it reads, and computes observation, reward and termination
+    of all rows from them. The fields are gathered once per step, through views made once, into one array
+    [N, sum of sizes]; its columns are what `Fields` gives by name, each [K, size].
+    """
+
+    model_file: ClassVar[str]
+    frame_skip: ClassVar[int]
+    reset_noise: ClassVar[float]
+    fields: ClassVar[tuple[str, ...]] = ("qpos", "qvel")
+
+    def __init__(self, num_envs: int, horizon: int):
+        self._model = mujoco.MjModel.from_xml_path(str(ASSETS / self.model_file))
+        self._data = [mujoco.MjData(self._model) for _ in range(num_envs)]
+        self._init_qpos, self._init_qvel = self._data[0].qpos.copy(), self._data[0].qvel.copy()
+        self._dt = self._model.opt.timestep * self.frame_skip
+        # MjData's memory never moves, so views of it can be made once.
+        self._controls = [data.ctrl for data in self._data]
+        self._views = [[getattr(data, name).reshape(-1) for name in self.fields] for data in self._data]
+        self._columns = {}
+        width = 0
+        for name, view in zip(self.fields, self._views[0], strict=True):
+            self._columns[name] = slice(width, width + view.size)
+            width += view.size
+        self._values = np.zeros((num_envs, width))
+        low, high = self._model.actuator_ctrlrange.astype(np.float32).T
+        unbounded = np.full(self._observe(self._fields(self._values[:1])).shape[1], np.inf)
+        super().__init__(num_envs, horizon, Box(-unbounded, unbounded, dtype=np.float64), Box(low, high))
+
+    def _fields(self, values: Floats) -> Fields:
+        return {name: values[:, columns] for name, columns in self._columns.items()}
+
+    def _gather(self, rows: NDArray[np.integer]) -> Fields:
+        """Read the fields of `rows` out of the simulators, and keep them for the next step's comparison."""
+        views = [view for row in rows for view in self._views[row]]
+        values = np.concatenate(views).reshape(len(rows), -1)
+        self._values[rows] = values
+        return self._fields(values)
+
+    def _observe(self, fields: Fields) -> Floats:
+        """Observations [K, S]."""
+        raise NotImplementedError
+
+    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        """Rewards [K] and terminations [K] of a step."""
+        raise NotImplementedError
+
+    def _start(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
+        """Draw the positions and velocities of a new episode, in Gymnasium's order."""
+        noise = self.reset_noise
+        qpos = self._init_qpos + generator.uniform(-noise, noise, size=self._model.nq)
+        qvel = self._init_qvel + generator.uniform(-noise, noise, size=self._model.nv)
+        return qpos, qvel
+
+    def _advance(self, actions: NDArray, rows: NDArray[np.integer]) -> None:
+        model, frame_skip, mj_step = self._model, self.frame_skip, mujoco.mj_step
+        for row, action in zip(rows.tolist(), actions, strict=True):
+            self._controls[row][:] = action
+            mj_step(model, self._data[row], frame_skip)
+
+    def _simulate(self, actions: NDArray, rows: NDArray[np.integer]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+        before = self._fields(self._values[rows])
+        self._advance(actions, rows)
+        after = self._gather(rows)
+        reward, terminated = self._judge(before, after, actions)
+        return self._observe(after), reward, terminated
+
+    def _reset_rows(self, rows: NDArray[np.integer]) -> Floats:
+        starts = [np.concatenate(self._start(self._generators[row])) for row in rows]
+        return self._place(rows, np.stack(starts))
+
+    def _place(self, rows: NDArray[np.integer], states: Floats) -> Floats:
+        nq = self._model.nq
+        for row, state in zip(rows.tolist(), states, strict=True):
+            data = self._data[row]
+            mujoco.mj_resetData(self._model, data)
+            data.qpos[:] = state[:nq]
+            data.qvel[:] = state[nq:]
+            mujoco.mj_forward(self._model, data)
+        return self._observe(self._gather(rows))
+
+    def simulator_states(self, rows: NDArray[np.integer] | None = None) -> Floats:  # noqa: D102
+        data = self._data if rows is None else [self._data[row] for row in rows]
+        return np.stack([np.concatenate([d.qpos, d.qvel]) for d in data])
+
+    def _save_simulator(self) -> dict[str, Any]:
+        # The integration state holds what mj_step depends on (time and warm start of the solver included); the
+        # fields are what the next reward is compared with.
+        kind = mujoco.mjtState.mjSTATE_INTEGRATION
+        states = np.empty((self.num_envs, mujoco.mj_stateSize(self._model, kind)))
+        for data, state in zip(self._data, states, strict=True):
+            mujoco.mj_getState(self._model, data, state, kind)
+        return {"integration": states, "fields": self._values.copy()}
+
+    def _restore_simulator(self, state: dict[str, Any]) -> None:
+        for data, row_state in zip(self._data, state["integration"], strict=True):
+            mujoco.mj_setState(self._model, data, row_state, mujoco.mjtState.mjSTATE_INTEGRATION)
+        self._values[:] = state["fields"]
+
+
+class Hopper(MujocoVectorEnv):
+    """Hopper-v5."""
+
+    model_file = "hopper.xml"
+    frame_skip = 4
+    reset_noise = 5e-3
+
+    def _observe(self, fields: Fields) -> Floats:
+        return np.concatenate([fields["qpos"][:, 1:], np.clip(fields["qvel"], -10, 10)], axis=1)
+
+    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        qpos, qvel = after["qpos"], after["qvel"]
+        velocity = (qpos[:, 0] - before["qpos"][:, 0]) / self._dt
+        healthy = (
+            (np.abs(qpos[:, 2:]) < 100).all(axis=1)
+            & (np.abs(qvel) < 100).all(axis=1)
+            & (qpos[:, 1] > 0.7)
+            & (qpos[:, 1] < np.inf)
+            & (np.abs(qpos[:, 2]) < 0.2)
+        )
+        # In the precision of the actions, as Gymnasium: float32 actions have a float32 cost.
+        return (velocity + healthy * 1.0) - 1e-3 * np.square(actions).sum(axis=1), ~healthy
