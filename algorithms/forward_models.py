@@ -17,14 +17,11 @@ Pull = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 class ForwardModel(nn.Module):
     """(state [B, S], action [B, A], memory [B, W]) -> (change of state [B, S], next memory [B, W]).
 
-    A user's own model gives `forward` and `memory_size` (0: no memory); `record` below serves any, by autograd.
+    The memory is zero at an episode's start. A user's own model gives `forward` and `memory_size` (0: no memory);
+    `record` below serves any, by autograd.
     """
 
     memory_size: int
-
-    def initial_memory(self, batch: int) -> Tensor:
-        """Return the memory at an episode's start: zeros [B, W]."""
-        return torch.zeros(batch, self.memory_size, dtype=next(self.parameters()).dtype)
 
     def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
         """Return the change, the next memory and a pullback of their cotangents to x, u and memory."""

@@ -1,0 +1,317 @@
+"""MGAIL: model-based generative adversarial imitation learning (Baram et al. 2017, sections 3.2-3.5, Algorithm 1).
+
+A stochastic policy, differentiable sampling, a differentiable forward model f and the exact gradient of the
+discriminator D through time. One pass of the loop: act and push into the buffer; train f; train D; walk the
+recursion of Algorithm 1 (`algorithms.recursion`) over recorded segments; descend.
+
+What differs from the paper and from the authors' code is listed in REPRODUCTION.md.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import one_hot, sigmoid
+
+from algorithms.bc import pretrain, set_normalisers
+from algorithms.discriminator import Discriminator
+from algorithms.forward_models import make_model
+from algorithms.recursion import GaussianHead, GumbelHead, Head, cotangents, walk
+from algorithms.replay import Segment, SequenceBuffer
+from bench.algorithm import AlgorithmConfig, Metrics
+from bench.policy import Policy
+from bench.seeding import Streams
+from bench.tasks import Task
+from bench.trajectory import Demonstrations
+
+
+class MGAILConfig(AlgorithmConfig):
+    """Settings of MGAIL; the names `mgail-basic` and `mgail-advanced` set `forward_model`."""
+
+    iterations: int = Field(9000, gt=0, description="passes through the loop [ours: per task]")
+    num_envs: int = Field(16, gt=0, description="environments stepped together [ours: speed]")
+    forward_model: Literal["basic", "advanced"] = Field("advanced", description="Figure 4 [paper]")
+    memory: Literal["carried", "constant"] = Field(
+        "carried", description="state of the advanced model's GRU: carried along the episode [paper 3.5] or ones [code]"
+    )
+    burn_in: int = Field(
+        8, ge=0, description="steps before a segment that fill a carried memory [ours: n of n-th order]"
+    )
+    segments: Literal["fresh", "replay", "on_policy"] = Field(
+        "fresh", description="where the recursion is walked [ours: the current policy's actions cure the swings]"
+    )
+    objective: Literal["cross_entropy", "paper"] = Field(
+        "cross_entropy", description="cost of a step: -log(1 - D) [code] or D [paper eq. 5]"
+    )
+    horizon: int = Field(50, gt=0, description="steps of the recursion [ours: per task, seconds count; code: 10]")
+    gamma: float = Field(0.99, gt=0, le=1, description="discount [code]")
+    temperature: float = Field(1.0, gt=0, description="Gumbel-softmax temperature, discrete tasks [code]")
+    entropy: float = Field(0.0, ge=0, description="lambda of the policy's entropy in the cost, discrete tasks [eq. 3]")
+    sigma: float = Field(0.25, gt=0, description="action noise in expert action deviations [ours: 1/4; code: 1/6]")
+    env_steps_per_iteration: int = Field(32, gt=0, description="environment steps per pass [ours: measured]")
+    warmup_steps: int = Field(6400, ge=0, description="environment steps before the first update [ours]")
+    buffer_size: int = Field(50_000, gt=0, description="environment steps kept [code]")
+    batch_size: int = Field(64, gt=0, description="segments per policy step [code: 70]")
+    model_batch: int = Field(256, gt=0, description="transitions per model step [ours]")
+    model_width: int = Field(200, gt=0, description="width of the forward model [ours: basic 200; code: 100]")
+    discriminator_batch: int = Field(128, gt=0, description="agent and expert rows per D step, each [ours]")
+    discriminator_hidden: tuple[int, ...] = Field((200, 100), description="hidden layers of D [code]")
+    discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
+    segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
+    gradient_penalty: float = Field(
+        10.0, ge=0, description="weight of D's slopes above one [ours: D saturates without]"
+    )
+    adjoint_clip: float = Field(10.0, gt=0, description="largest norm of a sample's j_s [ours: adjoints explode]")
+    correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
+    model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
+    discriminator_rate: float = Field(3e-4, gt=0, description="Adam step size of D [ours; code: 1e-3]")
+    policy_rate: float = Field(1e-4, gt=0, description="Adam step size of the policy [code]")
+    final_rate: float = Field(
+        0.02, gt=0, le=1, description="D's and the policy's steps fall linearly to this fraction [ours]"
+    )
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the policy's gradient [ours]")
+    hidden: tuple[int, ...] = Field((100, 100), description="hidden layers of the policy [H&E, all methods alike]")
+    init: Literal["random", "bc"] = Field("random", description="initial policy [paper: random]")
+    init_steps: int = Field(2000, gt=0, description="cloning steps for init=bc [ours]")
+    average: float = Field(
+        0.999, ge=0, lt=1, description="moving average of policy weights that is reported; 0: last [ours]"
+    )
+
+
+class MGAIL:
+    """Model-based GAIL on one task."""
+
+    Config: ClassVar[type[AlgorithmConfig]] = MGAILConfig
+
+    def __init__(self, config: MGAILConfig, task: Task, demonstrations: Demonstrations, env: Any, streams: Streams):
+        self.config = config
+        self.env = env
+        self.env_steps = 0
+        self.iteration = 0
+        init = streams.torch("init")
+        self.learner = Policy.for_env(env, hidden=config.hidden, generator=init)
+        set_normalisers(self.learner, demonstrations)
+        self.policy = Policy.for_env(env, hidden=config.hidden, generator=init)
+        self.actions = streams.torch("actions")
+        self.batches = streams.torch("batches")
+        states, actions = len(self.learner.observation_mean), self.learner.action_size
+        model_kind = (config.forward_model, states, actions, config.model_width, config.memory)
+        self.model = make_model(*model_kind, generator=streams.torch("model"))
+        self.discriminator = Discriminator(
+            states + actions,
+            config.discriminator_hidden,
+            config.discriminator_rate,
+            config.gradient_penalty,
+            streams.torch("discriminator"),
+            streams.torch("penalty"),
+        )
+        self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
+        self.policy_optimiser = torch.optim.Adam(self.learner.network.parameters(), config.policy_rate, fused=True)
+        self.buffer = SequenceBuffer(
+            max(config.buffer_size, config.warmup_steps), config.num_envs, states, actions, streams.numpy("segments")
+        )
+        self.expert = torch.cat(
+            [self.learner.normalise(demonstrations.observations.copy()), self._encode(demonstrations.actions)], -1
+        )
+        self.head = self._head()
+        if config.init == "bc":
+            pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
+        self.policy.load_state_dict(self.learner.state_dict())
+        self.observations, _ = env.reset(seed=streams.integer("environment"))
+
+    def _head(self) -> Head:
+        policy = self.learner
+        if policy.discrete:
+            return GumbelHead(self.config.temperature)
+        policy.log_std.data.fill_(np.log(self.config.sigma)).requires_grad_(False)
+        low, high = ((bound - policy.action_mean) / policy.action_std for bound in (policy.low, policy.high))
+        return GaussianHead(policy.log_std.exp().detach(), low, high)
+
+    def _encode(self, actions: NDArray) -> Tensor:
+        """Return executed actions as D and f see them: one-hot [M, n], or normalised [M, A]."""
+        policy = self.learner
+        if policy.discrete:
+            return one_hot(torch.as_tensor(np.array(actions)), policy.action_size).float()
+        return (torch.as_tensor(np.array(actions)) - policy.action_mean) / policy.action_std
+
+    def iterate(self) -> Metrics:
+        """Do one pass of Algorithm 1's outer loop; the first one also fills the buffer."""
+        config = self.config
+        steps = config.env_steps_per_iteration if self.iteration else max(config.warmup_steps, 1)
+        self._act(max(steps // config.num_envs, 1))
+        fraction = max(config.final_rate, 1 - self.iteration / config.iterations)
+        metrics = {"model_error": self._update_model()}
+        metrics |= self._update_discriminator(fraction)
+        metrics |= self._update_policy(fraction)
+        self.iteration += 1
+        return metrics
+
+    @torch.no_grad()
+    def _act(self, vector_steps: int) -> None:
+        """Lines 3-4: act with the current policy and push (s, a, s') and the noise into the buffer."""
+        policy, discrete = self.learner, self.learner.discrete
+        x = policy.normalise(self.observations)
+        for _ in range(vector_steps):
+            noise = self._noise((len(x), policy.action_size))
+            u = self.head.draw(policy(x), noise)
+            self.observations, _, terminated, truncated, info = self.env.step(
+                u.argmax(-1).numpy() if discrete else policy.to_env(u)
+            )
+            done = terminated | truncated
+            x_next = policy.normalise(info["final_obs"])
+            self.buffer.push(x, u, x_next, noise, done)
+            x = policy.normalise(self.observations) if done.any() else x_next
+        self.env_steps += vector_steps * len(x)
+
+    def _noise(self, shape: tuple[int, ...]) -> Tensor:
+        """Draw standard normal noise, or Gumbel noise for discrete actions."""
+        noise = torch.empty(shape)
+        if self.learner.discrete:
+            return noise.exponential_(generator=self.actions).log_().neg_()
+        return noise.normal_(generator=self.actions)
+
+    def _update_model(self) -> float:
+        """Line 6: one step of f on changes of state; a model with a memory sees sequences from `burn_in` steps back."""
+        config, model = self.config, self.model
+        if model.memory_size:
+            length = config.burn_in + 1
+            past = self.buffer.segments(config.model_batch // length, length, config.buffer_size)
+            memory, changes = past.states.new_zeros(past.states.shape[1], model.memory_size), []
+            for state, action, done in zip(past.states, past.actions, past.done, strict=True):
+                change, memory = model(state, action, memory)
+                changes.append(change)
+                memory = memory * (1 - done)
+            predicted, target = torch.stack(changes), past.next_states - past.states
+        else:
+            states, actions, next_states = self.buffer.transitions(config.model_batch, config.buffer_size)
+            predicted, target = model(states, actions, states[:, :0])[0], next_states - states
+        loss = (predicted - target).square().mean()
+        self.model_optimiser.zero_grad()
+        loss.backward()
+        self.model_optimiser.step()
+        return loss.item()
+
+    def _update_discriminator(self, fraction: float) -> Metrics:
+        """Line 7: one step of D, half agent, half expert."""
+        config = self.config
+        states, actions, _ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age)
+        chosen = torch.randint(len(self.expert), (config.discriminator_batch,), generator=self.batches)
+        self.discriminator.optimiser.param_groups[0]["lr"] = config.discriminator_rate * fraction
+        return self.discriminator.update(torch.cat([states, actions], -1), self.expert[chosen])
+
+    def _segment(self) -> tuple[Segment, Tensor]:
+        """Return recorded segments [H, B] and the noise to walk them with, as the setting `segments` says."""
+        config = self.config
+        if config.segments == "on_policy":  # acted by the current policy, used once, with the noise of the acting
+            steps = max(config.env_steps_per_iteration // config.num_envs, 1)
+            segment = self.buffer.latest(min(config.horizon, steps), steps, self._burn_in)
+            return segment, segment.noise
+        segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, self._burn_in)
+        if config.segments == "fresh":
+            return segment, self._noise(tuple(segment.actions.shape))
+        if isinstance(self.head, GumbelHead):
+            with torch.no_grad():
+                logits = self.learner(segment.states)
+            return segment, self.head.posterior_noise(logits, segment.actions, self.actions)
+        return segment, segment.noise  # a Gaussian's da/dmu = 1 whatever the noise
+
+    @property
+    def _burn_in(self) -> int:
+        return self.config.burn_in if self.model.memory_size else 0
+
+    def _update_policy(self, fraction: float) -> Metrics:
+        """Lines 9-14: walk the recursion and descend the cost."""
+        config, network = self.config, self.learner.network
+        segment, noise = self._segment()
+        fresh = config.segments == "fresh"
+        walked = walk(network, self.model, self.head, segment, noise, fresh, config.correction_clip)
+        rows = torch.cat([walked.states, walked.actions], -1)
+        cost, slope = self._cost(rows)
+        to_outputs, j_s = cotangents(
+            walked, slope, segment, self.head, config.gamma, config.entropy, config.adjoint_clip
+        )
+        self.policy_optimiser.zero_grad()
+        network(walked.states.flatten(0, 1)).backward(to_outputs.flatten(0, 1) / len(to_outputs))
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+        self.policy_optimiser.param_groups[0]["lr"] = config.policy_rate * fraction
+        self.policy_optimiser.step()
+        self._average()
+        valid = segment.valid.squeeze(-1)
+        return {
+            "cost": (cost * valid).sum().item() / valid.sum().item(),
+            "gradient_norm": norm.item(),
+            "adjoint_norm": j_s.mean().item(),
+        }
+
+    def _cost(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the cost of (state, action) rows [H, B, S + A] -> [H, B], and its slope [H, B, S + A].
+
+        d(-log(1 - sigmoid(l)))/dl = D; dD/dl = D (1 - D).
+        """
+        rows = rows.requires_grad_()
+        logits = self.discriminator.logits(rows)
+        cost, slope = step_cost(logits.detach(), self.config.objective)
+        (gradient,) = torch.autograd.grad(logits, rows, slope)
+        return cost, gradient
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the reported policy towards the learner; early on faster, so that it forgets its start."""
+        rate = max(1 - self.config.average, 1 / (self.iteration / 10 + 1))
+        torch._foreach_lerp_(list(self.policy.network.parameters()), list(self.learner.network.parameters()), rate)
+
+    def act(self, observations: NDArray) -> NDArray:
+        """Return deterministic actions of the reported policy."""
+        return self.policy.act(observations)
+
+    def _parts(self) -> dict[str, Any]:
+        return {
+            "learner": self.learner,
+            "policy": self.policy,
+            "model": self.model,
+            "discriminator": self.discriminator,
+            "model_optimiser": self.model_optimiser,
+            "policy_optimiser": self.policy_optimiser,
+            "buffer": self.buffer,
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that an exact resume needs."""
+        return {name: part.state_dict() for name, part in self._parts().items()} | {
+            "env": self.env.save_state(),
+            "observations": self.observations,
+            "actions": self.actions.get_state(),
+            "batches": self.batches.get_state(),
+            "env_steps": self.env_steps,
+            "iteration": self.iteration,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+        self.env.restore_state(state["env"])
+        self.observations = state["observations"]
+        self.actions.set_state(state["actions"])
+        self.batches.set_state(state["batches"])
+        self.env_steps, self.iteration = state["env_steps"], state["iteration"]
+
+
+def step_cost(logits: Tensor, objective: str) -> tuple[Tensor, Tensor]:
+    """Return a step's cost and its slope with respect to D's logit: [...] -> ([...], [...]).
+
+    ``paper``: c = D, dc/dl = D (1 - D).  ``cross_entropy``: c = -log(1 - D) = softplus(l), dc/dl = D.
+    """
+    d = sigmoid(logits)
+    if objective == "paper":
+        return d, d * (1 - d)
+    return torch.nn.functional.softplus(logits), d
+
+
+TUNED: dict[str, dict[str, Any]] = {
+    "cartpole": {},
+}

@@ -1,0 +1,128 @@
+"""The agent's experience as sequences: a ring of [T, N] steps, from which batches, segments and their pasts are drawn.
+
+Every row holds the true next state, so no fake transition across a reset can reach the forward model or D.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Recorded stretches of experience, time first. States are normalised, actions as executed (one-hot if discrete).
+
+    Attributes:
+        states: [H, B, S].
+        actions: [H, B, A].
+        next_states: [H, B, S], true successors, also where an episode ended.
+        noise: [H, B, A], the noise the actions were drawn with.
+        done: [H, B, 1], 1 where an episode ended with the step.
+        continues: [H, B, 1], 1 while the first step's episode still goes on after the step.
+        past_states: [K, B, S] and `past_actions` [K, B, A]: the steps before the segment, for a model's memory.
+        past_done: [K, B, 1], 1 where an episode ended in the past.
+    """
+
+    states: Tensor
+    actions: Tensor
+    next_states: Tensor
+    noise: Tensor
+    done: Tensor
+    continues: Tensor
+    past_states: Tensor
+    past_actions: Tensor
+    past_done: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """Return [H, B, 1]: 1 where the step still belongs to the first step's episode."""
+        return torch.cat([torch.ones_like(self.continues[:1]), self.continues[:-1]])
+
+
+class SequenceBuffer:
+    """A ring buffer of vector-environment steps."""
+
+    _fields = ("states", "actions", "next_states", "noise", "done")
+
+    def __init__(self, capacity: int, num_envs: int, state: int, action: int, generator: np.random.Generator):
+        self.rows = max(capacity // num_envs, 1)
+        self.num_envs = num_envs
+        self.generator = generator
+        self.states = torch.zeros(self.rows, num_envs, state)
+        self.actions = torch.zeros(self.rows, num_envs, action)
+        self.next_states = torch.zeros(self.rows, num_envs, state)
+        self.noise = torch.zeros(self.rows, num_envs, action)
+        self.done = torch.zeros(self.rows, num_envs, 1)
+        self.cursor = 0
+        self.size = 0
+
+    def push(self, states: Tensor, actions: Tensor, next_states: Tensor, noise: Tensor, done: NDArray) -> None:
+        """Append one vector step: [N, S], [N, A], [N, S], [N, A], [N]; the oldest one falls out."""
+        row = self.cursor
+        self.states[row] = states
+        self.actions[row] = actions
+        self.next_states[row] = next_states
+        self.noise[row] = noise
+        self.done[row, :, 0] = torch.from_numpy(done)
+        self.cursor = (row + 1) % self.rows
+        self.size = min(self.size + 1, self.rows)
+
+    def _starts(self, batch: int, length: int, recent: int, burn_in: int) -> NDArray[np.int64]:
+        """Draw start rows for sequences of `length` among the last `recent` environment steps."""
+        oldest = min(self.size - burn_in, max(recent // self.num_envs, length))
+        if oldest < length:
+            raise ValueError(f"{self.size} recorded rows cannot hold sequences of {length} + {burn_in} steps")
+        age = self.generator.integers(length, oldest + 1, batch)
+        return self.cursor - age
+
+    def transitions(self, batch: int, recent: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw states [B, S], actions [B, A] and true next states [B, S] from the last `recent` steps."""
+        flat = self._starts(batch, 1, recent, 0) % self.rows * self.num_envs
+        index = torch.from_numpy(flat + self.generator.integers(self.num_envs, size=batch))
+        return tuple(getattr(self, name).flatten(0, 1).index_select(0, index) for name in self._fields[:3])  # type: ignore[return-value]
+
+    def segments(self, batch: int, horizon: int, recent: int, burn_in: int = 0) -> Segment:
+        """Draw segments of `horizon` steps with `burn_in` steps of past, from the last `recent` steps."""
+        starts = self._starts(batch, horizon, recent, burn_in)
+        return self._cut(starts, self.generator.integers(self.num_envs, size=batch), horizon, burn_in)
+
+    def latest(self, horizon: int, steps: int, burn_in: int = 0) -> Segment:
+        """Return the last `steps` vector steps of all environments, cut into segments of `horizon`."""
+        pieces = steps // horizon
+        starts = self.cursor - horizon * np.repeat(np.arange(pieces, 0, -1), self.num_envs)
+        return self._cut(starts, np.tile(np.arange(self.num_envs), pieces), horizon, burn_in)
+
+    def _cut(self, starts: NDArray[np.int64], column: NDArray[np.int64], horizon: int, burn_in: int) -> Segment:
+        rows = (starts + np.arange(-burn_in, horizon)[:, None]) % self.rows
+        index = torch.from_numpy((rows * self.num_envs + column).ravel())
+        states, actions, next_states, noise, done = (
+            getattr(self, name).flatten(0, 1).index_select(0, index).view(len(rows), len(starts), -1)
+            for name in self._fields
+        )
+        return Segment(
+            states=states[burn_in:],
+            actions=actions[burn_in:],
+            next_states=next_states[burn_in:],
+            noise=noise[burn_in:],
+            done=done[burn_in:],
+            continues=(1 - done[burn_in:]).cumprod(0),
+            past_states=states[:burn_in],
+            past_actions=actions[:burn_in],
+            past_done=done[:burn_in],
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the recorded rows, the cursor and the generator."""
+        content: dict[str, Any] = {name: getattr(self, name)[: self.size].clone() for name in self._fields}
+        return content | {"cursor": self.cursor, "size": self.size, "generator": self.generator.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.cursor, self.size = state["cursor"], state["size"]
+        self.generator.bit_generator.state = state["generator"]
+        for name in self._fields:
+            getattr(self, name)[: self.size] = state[name]

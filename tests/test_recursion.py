@@ -1,0 +1,256 @@
+"""MGAIL's policy gradient against float64 autograd through the unrolled graph, written independently here."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import one_hot, softplus
+
+from algorithms.forward_models import AdvancedModel, BasicModel, ForwardModel
+from algorithms.mgail import step_cost
+from algorithms.recursion import GaussianHead, GumbelHead, cotangents, walk
+from algorithms.replay import Segment
+from bench.policy import mlp
+
+H, B, S, A, K = 7, 5, 4, 3, 3
+GAMMA, ENTROPY = 0.9, 0.3
+
+
+class Tanh2(nn.Module):
+    """A policy that the closed-form pullback does not know, so that the general path is taken."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(S, A) * 0.3)
+
+    def forward(self, x):
+        return torch.tanh(x @ self.weight).square()
+
+
+class UserModel(ForwardModel):
+    """A user's own forward model with a memory, without `record`."""
+
+    memory_size = 2
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Linear(S + A + 2, S + 2)
+
+    def forward(self, x, u, memory):
+        out = torch.tanh(self.mix(torch.cat([x, u, memory], -1)))
+        return out[:, :S], out[:, S:]
+
+
+def make_model(kind):
+    generator = torch.Generator().manual_seed(3)
+    if kind == "user":
+        return UserModel()
+    if kind == "basic":
+        return BasicModel(S, A, 16, generator)
+    return AdvancedModel(S, A, 8, generator, carried=kind == "carried")
+
+
+def make_segment(discrete, with_ends):
+    states = torch.randn(H, B, S)
+    actions = one_hot(torch.randint(A, (H, B)), A).double() if discrete else torch.randn(H, B, A)
+    done = (torch.rand(H, B, 1) < 0.2).double() if with_ends else torch.zeros(H, B, 1)
+    past_actions = one_hot(torch.randint(A, (K, B)), A).double() if discrete else torch.randn(K, B, A)
+    return Segment(
+        states=states,
+        actions=actions,
+        next_states=torch.where(done > 0, torch.randn(H, B, S), torch.cat([states[1:], torch.randn(1, B, S)])),
+        noise=torch.randn(H, B, A),
+        done=done,
+        continues=(1 - done).cumprod(0),
+        past_states=torch.randn(K, B, S),
+        past_actions=past_actions,
+        past_done=(torch.rand(K, B, 1) < 0.3).double(),
+    )
+
+
+def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip):
+    """Build J as one graph over the whole segment: the definition, with nothing clever in it."""
+    with torch.no_grad():
+        memory = torch.zeros(B, model.memory_size)
+        for t in range(K):
+            memory = model(segment.past_states[t], segment.past_actions[t], memory)[1] * (1 - segment.past_done[t])
+    recorded_memory = memory
+    x, alive, total = segment.states[0], torch.ones(B, 1), 0.0
+    for t in range(H):
+        out = policy(x)
+        if isinstance(head, GumbelHead):
+            soft = ((out + noise[t]) / head.temperature).softmax(-1)
+            hard = one_hot((out + noise[t]).argmax(-1), A).double() if kind == "fresh" else segment.actions[t]
+            u = hard + soft - soft.detach()
+            log_p = out.log_softmax(-1)
+            total = total + GAMMA**t * (alive.squeeze(-1) * ENTROPY * (log_p.exp() * log_p).sum(-1)).mean()
+        else:
+            free = out + head.sigma * noise[t]
+            value = free.detach().clamp(head.low, head.high) if kind == "fresh" else segment.actions[t]
+            u = value + out - out.detach()
+        cost = softplus(discriminator(torch.cat([x, u], -1)).squeeze(-1))
+        total = total + GAMMA**t * (alive.squeeze(-1) * cost).mean()
+        alive = alive * (1 - segment.done[t])
+        change, next_memory = model(x, u, memory)
+        predicted = x + change
+        if kind == "fresh":
+            with torch.no_grad():
+                s, a = segment.states[t], segment.actions[t]
+                recorded_change, recorded_memory = model(s, a, recorded_memory)
+                value = segment.next_states[t] + (predicted - s - recorded_change).clamp(-clip, clip)
+        else:
+            value = segment.states[t + 1] if t + 1 < H else segment.next_states[t]
+        x = predicted + (value - predicted).detach()
+        memory = next_memory
+    return total
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("with_ends", [False, True])
+@pytest.mark.parametrize("kind", ["fresh", "replay"])
+@pytest.mark.parametrize("discrete", [False, True])
+@pytest.mark.parametrize("model_kind", ["basic", "carried", "constant", "user"])
+@pytest.mark.parametrize("policy_kind", ["mlp", "user"])
+def test_recursion_equals_unrolled_autograd(policy_kind, model_kind, discrete, kind, with_ends):
+    policy = Tanh2() if policy_kind == "user" else mlp([S, 12, 12, A], generator=torch.Generator().manual_seed(1))
+    discriminator = mlp([S + A, 12, 1], "tanh", generator=torch.Generator().manual_seed(2))
+    model = make_model(model_kind)
+    head = GumbelHead(0.7) if discrete else GaussianHead(torch.full((A,), 0.5), torch.full((A,), -1.0), torch.ones(A))
+    segment = make_segment(discrete, with_ends)
+    clip = 0.4
+
+    loss = unrolled_loss(policy, model, discriminator, segment, segment.noise, head, kind, clip)
+    expected = torch.autograd.grad(loss, list(policy.parameters()))
+
+    walked = walk(policy, model, head, segment, segment.noise, kind == "fresh", clip)
+    rows = torch.cat([walked.states, walked.actions], -1).requires_grad_()
+    logits = discriminator(rows).squeeze(-1)
+    (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), "cross_entropy")[1])
+    entropy = ENTROPY if discrete else 0.0
+    to_outputs, _ = cotangents(walked, slope, segment, head, GAMMA, entropy)
+    actual = torch.autograd.grad(
+        policy(walked.states.flatten(0, 1)), list(policy.parameters()), to_outputs.flatten(0, 1)
+    )
+
+    assert max(g.abs().max() for g in expected) > 1e-3
+    for mine, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("discrete", [False, True])
+def test_fresh_and_recorded_agree_on_the_policys_own_data(discrete):
+    """Data acted by the current policy, walked with the noise of the acting: the correction is zero."""
+    policy = mlp([S, 12, A], generator=torch.Generator().manual_seed(1))
+    model = make_model("basic")
+    head = GumbelHead(1.0) if discrete else GaussianHead(torch.full((A,), 0.5), torch.full((A,), -1.0), torch.ones(A))
+    noise, x, states, actions = torch.randn(H, B, A), torch.randn(B, S), [], []
+    with torch.no_grad():
+        for t in range(H):
+            states.append(x)
+            actions.append(head.draw(policy(x), noise[t]))
+            x = 0.9 * x + actions[-1].sum(-1, keepdim=True)  # the true dynamics, unknown to the model
+    zeros = torch.zeros(H, B, 1)
+    segment = Segment(
+        torch.stack(states),
+        torch.stack(actions),
+        torch.stack([*states[1:], x]),
+        noise,
+        zeros,
+        1 - zeros,
+        *[zeros[:0]] * 3,
+    )
+    slope = torch.randn(H, B, S + A)
+    fresh, recorded = (
+        cotangents(walk(policy, model, head, segment, noise, kind), slope, segment, head, GAMMA)[0]
+        for kind in (True, False)
+    )
+    torch.testing.assert_close(fresh, recorded, rtol=1e-10, atol=1e-12)
+
+
+def test_adjoint_clip_bounds_every_sample():
+    policy, model = mlp([S, 8, A], generator=torch.Generator().manual_seed(1)), make_model("basic")
+    head = GaussianHead(torch.ones(A), torch.full((A,), -9.0), torch.full((A,), 9.0))
+    segment = make_segment(False, False)
+    walked = walk(policy, model, head, segment, segment.noise, False)
+    _, norms = cotangents(walked, 100 * torch.randn(H, B, S + A), segment, head, GAMMA, adjoint_clip=2.0)
+    assert torch.all(norms <= 2.0 + 1e-9)
+    assert torch.all(norms > 1.9)
+
+
+@pytest.mark.parametrize(
+    ("objective", "cost", "slope"),
+    [("paper", 0.75, 0.1875), ("cross_entropy", 1.3862943611198906, 0.75)],  # D = 3/4: D(1-D) = 3/16; -log(1/4), D
+)
+def test_step_cost_by_hand(objective, cost, slope):
+    value, derivative = step_cost(torch.tensor(3.0).log(), objective)
+    torch.testing.assert_close(value, torch.tensor(cost))
+    torch.testing.assert_close(derivative, torch.tensor(slope))
+
+
+def test_posterior_noise_reproduces_the_action_and_the_prior():
+    """Given the argmax, the noise must give it back; averaged over actions it is standard Gumbel again."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.tensor([0.3, -1.0, 1.2]).expand(200_000, 3)
+    prior = -torch.empty_like(logits).exponential_(generator=generator).log()
+    action = one_hot((logits + prior).argmax(-1), 3).double()
+    noise = GumbelHead.posterior_noise(logits, action, generator)
+    assert torch.equal((logits + noise).argmax(-1), action.argmax(-1))
+    torch.testing.assert_close(noise.mean(0), torch.full((3,), 0.5772156649), atol=0.01, rtol=0)
+    torch.testing.assert_close(noise.var(0), torch.full((3,), torch.pi**2 / 6), atol=0.03, rtol=0)
+
+
+def test_descent_moves_towards_the_expert_in_one_dimension():
+    """D = sigmoid(2 a): positive actions look like the agent's. Descending J must push the action down."""
+    policy = nn.Sequential(nn.Linear(1, 1))
+    discriminator = nn.Linear(2, 1, bias=False)
+    discriminator.weight.data = torch.tensor([[0.0, 2.0]])
+    generator = torch.Generator().manual_seed(0)
+    model = BasicModel(1, 1, 4, generator)
+    head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
+    ones, zeros = torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
+    segment = Segment(ones, zeros, ones, zeros, zeros, ones, *[zeros[:0]] * 3)
+    before = policy(ones[0]).item()
+    for _ in range(10):
+        walked = walk(policy, model, head, segment, zeros, True)
+        rows = torch.cat([walked.states, walked.actions], -1).requires_grad_()
+        logits = discriminator(rows).squeeze(-1)
+        for objective in ("paper", "cross_entropy"):
+            (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), objective)[1], retain_graph=True)
+            to_outputs, _ = cotangents(walked, slope, segment, head, GAMMA)
+            assert to_outputs.item() > 0
+        policy.zero_grad()
+        policy(walked.states[0]).backward(to_outputs[0])
+        with torch.no_grad():
+            for parameter in policy.parameters():
+                parameter -= 0.1 * parameter.grad
+    assert policy(ones[0]).item() < before
+
+
+class Known(ForwardModel):
+    """s' = s + a, known exactly."""
+
+    memory_size = 0
+
+    def forward(self, x, u, memory):
+        return u + 0 * x, memory
+
+
+def test_figure_2_half_plane():
+    """The paper's Figure 2: dD/da = 0 and dD/ds = 1. Without a model the gradient is zero; through f it is not."""
+    policy = nn.Sequential(nn.Linear(1, 1))
+    head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
+    ones, zeros = torch.ones(2, 1, 1), torch.zeros(2, 1, 1)
+    segment = Segment(ones, zeros, ones, zeros, zeros, ones, *[zeros[:0]] * 3)
+    slope = torch.cat([ones, zeros], -1)  # dc/ds = 1, dc/da = 0 at both steps
+    walked = walk(policy, Known(), head, segment, zeros, False)
+    model_based, _ = cotangents(walked, slope, segment, head, 1.0)
+    no_model = [lambda s, m: (torch.zeros_like(s), torch.zeros_like(s), m)] * 2
+    model_free, _ = cotangents(type(walked)(**(vars(walked) | {"model_pulls": no_model})), slope, segment, head, 1.0)
+    assert torch.equal(model_free, torch.zeros(2, 1, 1))
+    assert torch.equal(model_based, torch.tensor([1.0, 0.0]).view(2, 1, 1))  # a_0 moves s_1; a_1 moves nothing counted
