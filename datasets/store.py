@@ -1,0 +1,319 @@
+"""Minari datasets on disk: where they lie, how they are read and written.
+
+A dataset of ours is an ordinary Minari dataset (HDF5) whose metadata has one more entry, `SECTION`: the task, the
+policy, the seeds, the reference returns, and a sha256 for every episode (see `datasets.digest`).
+"""
+
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from bench.errors import UserError
+from bench.trajectory import Trajectory
+from datasets.digest import chain, episode_digest, section_digest
+
+SECTION = "mgail_bench"
+SCHEMA = 1
+
+
+def default_store() -> Path:
+    """Return the folder of the datasets: environment variable MGAIL_BENCH_DATA, else ./demonstrations."""
+    return Path(os.environ.get("MGAIL_BENCH_DATA") or "demonstrations")
+
+
+def minari_root() -> Path:
+    """Return the folder where Minari itself keeps datasets."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path.home() / ".minari" / "datasets")
+
+
+def check_id(dataset_id: str) -> str:
+    """Return the id if it is a valid Minari id, or raise a `UserError`."""
+    from minari.dataset.minari_dataset import parse_dataset_id
+
+    try:
+        parse_dataset_id(dataset_id)
+    except (ValueError, TypeError):
+        raise UserError(f"{dataset_id!r} is not a dataset id; ids read like mgailbench/hopper/expert-v0") from None
+    return dataset_id
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An opened dataset: its metadata is read and checked, its episodes are not.
+
+    Attributes:
+        id: Minari id.
+        path: its folder (with data/main_data.hdf5 and data/metadata.json).
+        episodes: how many it holds.
+        steps: environment steps in all of them.
+        section: what we wrote about it; None if it was made by somebody else.
+        observation_space: as the dataset states it.
+        action_space: as the dataset states it.
+        size: bytes on disk.
+    """
+
+    id: str
+    path: Path
+    episodes: int
+    steps: int
+    section: dict[str, Any] | None
+    observation_space: spaces.Space
+    action_space: spaces.Space
+    size: int
+
+    def _damaged(self, what: str) -> UserError:
+        again = "remove the folder and make it again" if self.section is not None else "get it again"
+        return UserError(f"dataset {self.id} in {self.path} is damaged: {what}; {again}")
+
+    @property
+    def digest(self) -> str:
+        """Return the digest of all episodes; of a foreign dataset: of its files."""
+        if self.section is not None:
+            return self.section["digest"]
+        sha = hashlib.sha256()
+        for path in sorted((self.path / "data").rglob("*")):
+            if path.is_file():
+                with path.open("rb") as stream:
+                    sha.update(hashlib.file_digest(stream, "sha256").digest())
+        return sha.hexdigest()
+
+    def read(self, indices: Iterable[int]) -> Iterator[Trajectory]:
+        """Yield these episodes, reading no other; each is checked against its digest.
+
+        Raises:
+            UserError: the file is damaged, or an episode is not what was written.
+        """
+        from minari import MinariDataset
+
+        indices = list(indices)
+        expected = self.section["episode_digests"] if self.section is not None else None
+        try:
+            for index, episode in zip(
+                indices, MinariDataset(self.path / "data").iterate_episodes(indices), strict=True
+            ):
+                trajectory = self._trajectory(index, episode)
+                if expected is not None and episode_digest(trajectory) != expected[index]:
+                    raise self._damaged(f"episode {index} does not have the digest it was written with")
+                yield trajectory
+        except (OSError, KeyError, RuntimeError, AssertionError, ImportError) as error:  # what h5py raises
+            raise self._damaged(_one_line(error)) from None
+
+    def _trajectory(self, index: int, episode: Any) -> Trajectory:
+        discrete = isinstance(self.action_space, spaces.Discrete)
+        try:
+            observations = np.asarray(episode.observations, np.float64)
+            actions = np.asarray(episode.actions, np.int64 if discrete else np.float32)
+            rewards = np.asarray(episode.rewards, np.float64)
+            seed = self._seed(index)
+            trajectory = Trajectory(
+                observations, actions, rewards, bool(episode.terminations[-1]), bool(episode.truncations[-1]), seed
+            )
+        except (ValueError, TypeError, IndexError) as error:
+            raise self._damaged(f"episode {index}: {_one_line(error)}") from None
+        if not all(np.isfinite(array).all() for array in (observations, actions, rewards)):
+            raise self._damaged(f"episode {index} holds numbers that are not finite")
+        return trajectory
+
+    def _seed(self, index: int) -> int | None:
+        """Our episodes' seeds follow from their numbers, so that they need no second look into the file."""
+        return None if self.section is None else self.section["seeds"]["first"] + index
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def find(dataset_id: str, store: Path) -> Path | None:
+    """Return the folder of a dataset in `store`, else in Minari's own folder, or None."""
+    check_id(dataset_id)
+    for root in (store, minari_root()):
+        if (root / dataset_id / "data" / "metadata.json").exists():
+            return root / dataset_id
+    return None
+
+
+def open_dataset(dataset_id: str, store: Path) -> Dataset:
+    """Open a dataset by its id.
+
+    Raises:
+        UserError: there is none, or its metadata is damaged.
+    """
+    path = find(dataset_id, store)
+    if path is None:
+        raise UserError(
+            f"there is no dataset {dataset_id} in {store} or {minari_root()}; `bench dataset list` shows what there is"
+        )
+    return open_path(dataset_id, path)
+
+
+def open_path(dataset_id: str, path: Path) -> Dataset:
+    """Open the dataset that lies in this folder; raises as `open_dataset`."""
+    from minari import MinariDataset
+
+    again = f"dataset {dataset_id} in {path} is damaged: "
+    try:
+        minari = MinariDataset(path / "data")
+        section = minari.storage.metadata.get(SECTION)
+        dataset = Dataset(
+            dataset_id,
+            path,
+            int(minari.total_episodes),
+            int(minari.total_steps),
+            section,
+            minari.observation_space,
+            minari.action_space,
+            sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        )
+    except Exception as error:  # Minari checks with assertions and lets json, h5py and numpy speak for themselves
+        raise UserError(f"{again}{_one_line(error)}; remove the folder and make it again") from None
+    if section is not None:
+        if section.get("schema") != SCHEMA:
+            raise UserError(f"{again}its schema is {section.get('schema')}, this version reads {SCHEMA}; make it again")
+        if (
+            section.get("section_digest") != section_digest(section)
+            or chain(section["episode_digests"]) != section["digest"]
+        ):
+            raise UserError(f"{again}its metadata do not have the digest they were written with; make it again")
+    return dataset
+
+
+def scan(store: Path) -> list[str]:
+    """Return the ids of the datasets that lie in `store`, sorted."""
+    if not store.is_dir():
+        return []
+    found = (path.parent.parent.relative_to(store) for path in store.glob("**/data/metadata.json"))
+    return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Let one process at a time write into `store`; the others wait."""
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        stream = (store / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot write into {store}: {error.strerror or error}") from None
+    with stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def write(
+    dataset_id: str,
+    store: Path,
+    episodes: Iterable[Trajectory],
+    env_spec: Any,
+    observation_space: spaces.Space,
+    action_space: spaces.Space,
+    section: dict[str, Any],
+    metadata: dict[str, Any],
+) -> Dataset:
+    """Write a dataset aside, then rename it into place; a shorter one of the same id is replaced.
+
+    Args:
+        dataset_id: Minari id.
+        store: root folder; the caller holds its lock.
+        episodes: in order; they may be made while they are written.
+        env_spec: Gymnasium's, so that Minari can recover the environment.
+        observation_space: of one environment.
+        action_space: of one environment.
+        section: our entry without the digests and the counts, which are added here.
+        metadata: further entries as Minari knows them.
+
+    Raises:
+        UserError: the folder cannot be written, or the disk is full; nothing is left behind.
+    """
+    from minari import __version__ as minari_version
+    from minari.dataset.minari_storage import MinariStorage
+
+    target = store / check_id(dataset_id)
+    partial = store / f".{dataset_id.replace('/', '-')}.partial"
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        (partial / "data").mkdir(parents=True)
+        storage = MinariStorage.new(partial / "data", observation_space, action_space, env_spec)
+        digests, returns, lengths = [], [], []
+        for trajectory in episodes:
+            reserve(partial, size_of(trajectory))
+            storage.update_episodes([_buffer(trajectory, observation_space)])
+            digests.append(episode_digest(trajectory))
+            returns.append(trajectory.total_reward)
+            lengths.append(len(trajectory))
+        section = section | {
+            "schema": SCHEMA,
+            "digest": chain(digests),
+            "episode_digests": digests,
+            "returns": returns,
+            "lengths": lengths,
+        }
+        section["section_digest"] = section_digest(section)
+        storage.update_metadata(
+            metadata | {"dataset_id": dataset_id, "minari_version": minari_version, SECTION: section}
+        )
+        # The data first: a reader that still sees the old metadata finds its episodes unchanged in the new file.
+        (target / "data").mkdir(parents=True, exist_ok=True)
+        for name in ("main_data.hdf5", "metadata.json"):
+            (partial / "data" / name).replace(target / "data" / name)
+    except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
+        if isinstance(error, RuntimeError) and "write" not in str(error).lower():
+            raise
+        reason = _reason(error)
+        raise UserError(f"cannot write dataset {dataset_id} into {store}: {reason}") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return open_path(dataset_id, target)
+
+
+def size_of(trajectory: Trajectory) -> int:
+    """Return the bytes of an episode's content."""
+    return trajectory.observations.nbytes + trajectory.actions.nbytes + trajectory.rewards.nbytes
+
+
+def reserve(folder: Path, content: int) -> None:
+    """Raise the operating system's error if there is no room for so many bytes of content in `folder`.
+
+    HDF5 must not meet a full disk itself: it can then neither write nor close its file, and says so at every turn.
+    """
+    ballast = folder / f".ballast-{os.getpid()}"
+    try:
+        with ballast.open("wb") as stream:
+            os.posix_fallocate(stream.fileno(), 0, 2 * content + 2**20)  # HDF5 rounds chunks up
+    finally:
+        ballast.unlink(missing_ok=True)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    return os.strerror(errno.ENOSPC) if "No space left" in str(error) else _one_line(error)
+
+
+def _buffer(trajectory: Trajectory, observation_space: spaces.Space) -> Any:
+    """Return the episode as Minari wants it: observations in the type of the space (float32 on classic tasks)."""
+    from minari.data_collector import EpisodeBuffer
+
+    observations: Any = trajectory.observations.astype(observation_space.dtype)
+    assert np.array_equal(observations, trajectory.observations), "the space's type must hold the observations exactly"
+    ends: Sequence[bool] = [False] * (len(trajectory) - 1)
+    actions: Any = trajectory.actions
+    rewards: Any = trajectory.rewards
+    return EpisodeBuffer(
+        seed=trajectory.seed,
+        observations=observations,
+        actions=actions,
+        rewards=rewards,
+        terminations=[*ends, trajectory.terminated],
+        truncations=[*ends, trajectory.truncated],
+        infos={},
+    )
