@@ -1,0 +1,111 @@
+"""Looking at what was run: ``bench evaluate``, ``bench status``."""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.record import find_runs, read_json, state
+
+
+def add_parsers(commands: Any) -> None:
+    """Add the commands that look at runs."""
+    one = commands.add_parser(
+        "evaluate",
+        help="play a finished run's policy again",
+        description="Play the policy of a finished run from the starts of its final evaluation; writes nothing. "
+        "With the run's own number of episodes this gives the recorded numbers again.",
+    )
+    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run, such as runs/bc/cartpole/n1/seed0")
+    one.add_argument("--episodes", default="50", metavar="N", help="number of episodes (default: 50)")
+    one.add_argument("--stochastic", action="store_true", help="draw actions instead of taking the likeliest")
+    one.set_defaults(function=evaluate)
+
+    two = commands.add_parser("status", help="how runs stand", description="Count how the runs below DIR stand.")
+    two.add_argument("directory", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: runs")
+    two.add_argument("--json", action="store_true", help="print one record per run as JSON")
+    two.set_defaults(function=status)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Carry out ``bench evaluate``."""
+    from bench.cli_run import integers
+
+    config = read_json(args.run / "config.json")
+    episodes = integers(args.episodes)[0]
+    if episodes < 1:
+        raise UserError("--episodes 0: at least one is needed")
+    import numpy as np
+
+    from bench.evaluate import evaluate as play
+    from bench.loop import normalise, settle
+    from bench.policy import load_policy
+    from bench.seeding import FINAL_EVALUATION_SEED, Streams
+    from bench.tasks import get_task
+
+    settle()
+    act: Any = load_policy(args.run)
+    if args.stochastic:
+        policy = act.policy
+        if not hasattr(policy, "sample"):
+            raise UserError(f"the policy of {args.run} cannot be sampled: it has no method sample")
+        generator = Streams(config["seed"]).torch("evaluation")
+
+        def act(observations: Any) -> Any:
+            return policy.sample(observations, generator)
+
+    seeds = range(FINAL_EVALUATION_SEED, FINAL_EVALUATION_SEED + episodes)
+    outcome = play(act, get_task(config["task"]), seeds)
+    mean, references = float(np.mean(outcome.returns)), config["references"]
+    how = "stochastic" if args.stochastic else "deterministic"
+    print(f"{how}: return {mean:.2f} ± {np.std(outcome.returns):.2f} over {episodes} episodes", end="")  # noqa: T201
+    score = normalise(mean, references.get("expert"), references.get("random"))
+    print("" if score is None else f", {score:.3f} of the expert's")  # noqa: T201
+    if state(args.run) == "finished":
+        result = read_json(args.run / "result.json")
+        print(  # noqa: T201
+            f"recorded: return {result['mean']:.2f} ± {result['std']:.2f} over {result['n_episodes']} episodes"
+        )
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Carry out ``bench status``."""
+    rows = []
+    for directory in find_runs([args.directory]):
+        config = read_json(directory / "config.json")
+        label = f"+{config['label']}" if config.get("label") else ""
+        rows.append(
+            {
+                "run": str(directory),
+                "algorithm": config["algorithm"] + label,
+                "task": config["task"],
+                "trajectories": config["trajectories"],
+                "seed": config["seed"],
+                "state": state(directory),
+            }
+        )
+    if args.json:
+        print(json.dumps({"schema": 1, "runs": rows}, indent=1))  # noqa: T201
+        return 0
+    if not rows:
+        raise UserError(f"{args.directory} holds no runs")
+    from rich.console import Console
+    from rich.table import Table
+
+    states = ("finished", "running", "cut short", "failed")
+    table = Table("task", "trajectories", "algorithm", *states, title=f"{len(rows)} runs in {args.directory}")
+    cells: dict[tuple[str, int, str], Counter[str]] = {}
+    for row in rows:
+        cells.setdefault((row["task"], row["trajectories"], row["algorithm"]), Counter())[row["state"]] += 1
+    for (task, size, algorithm), count in sorted(cells.items()):
+        table.add_row(task, str(size), algorithm, *(str(count[name] or "") for name in states))
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if row["state"] == "failed":
+            why = (Path(row["run"]) / "error.txt").read_text().strip().splitlines()[-1:]
+            console.print(f"failed: {row['run']}: {''.join(why)}", markup=False, highlight=False)
+    return 0

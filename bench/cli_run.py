@@ -1,0 +1,345 @@
+"""``bench run``: one run, or a grid of them."""
+
+import argparse
+import importlib.util
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.config import PRESETS, RunConfig
+from bench.errors import UserError
+from bench.progress import Display, duration
+from bench.record import State, read_json, state
+from bench.tasks import TASKS, get_task
+from bench.tracking import MODES
+
+_PACKAGES = ("bench", "algorithms", "datasets", "analysis", "slurm")
+
+RUN_HELP = """\
+Run one method on one task, or a whole grid. Finished runs are skipped and those cut short go on, so the same command
+can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajectories>/seed<seed>/.
+
+  bench run --table1                          the quick preset: a real result in at most 20 minutes on two cores
+  bench run --table1 --preset smoke           every entry for a second or two: proves that everything works
+  bench run --table1 --preset full            our tuned budgets, every entry, 11 seeds
+  bench run --figure5                         both MGAIL variants on all tasks
+  bench run --table1 --preset full --tasks cartpole,acrobot --seeds 5 --dry-run
+  bench run --task hopper --algorithm mgail-advanced --trajectories 4 --seed 0 --set horizon=50 --label long
+  bench run --task cartpole --algorithm my_method.py:MyMethod --trajectories 1 --seed 0
+"""
+
+
+def names(text: str) -> list[str]:
+    """Split a comma-separated list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _integer(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not an integer") from None
+    if value < 0:
+        raise UserError(f"{text!r} should not be negative")
+    return value
+
+
+def integers(text: str) -> list[int]:
+    """Read a list of integers: ``0,3,7`` or ``10-14``."""
+    values: list[int] = []
+    for part in names(text):
+        first, dash, last = part.partition("-")
+        values += range(_integer(first), _integer(last) + 1) if dash and first else [_integer(part)]
+    if not values:
+        raise UserError(f"{text!r} holds no numbers")
+    return list(dict.fromkeys(values))
+
+
+def seeds(text: str) -> list[int]:
+    """Read run seeds: ``5`` means 0 to 4, ``0,3,7`` and ``10-14`` mean themselves."""
+    if "," in text or "-" in text:
+        return integers(text)
+    count = _integer(text)
+    if count == 0:
+        raise UserError("--seeds 0: a grid needs at least one seed")
+    return list(range(count))
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Read ``key=value``; the value is JSON if it can be read so, else a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: should read key=value")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def add_parser(commands: Any) -> None:
+    """Add ``bench run``."""
+    parser = commands.add_parser(
+        "run",
+        help="run one method on one task, or a grid of them",
+        description=RUN_HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--table1", action="store_true", help="the entries of Table 1")
+    what.add_argument("--figure5", action="store_true", help="the learning curves of Figure 5")
+    what.add_argument("--preset", choices=PRESETS, default="quick", help="which entries and budgets (default: quick)")
+    what.add_argument("--task", "--tasks", dest="tasks", metavar="A,B", help=f"of {', '.join(TASKS)}")
+    what.add_argument(
+        "--algorithm", "--algorithms", dest="algorithms", metavar="A,B", help="names, or my_file.py:MyClass"
+    )
+    what.add_argument("--trajectories", metavar="1,4", help="sizes of the expert's data set, in trajectories")
+    group = what.add_mutually_exclusive_group()
+    group.add_argument("--seed", metavar="K", help="this run seed")
+    group.add_argument("--seeds", metavar="N | A,B,C", help="N run seeds (5 means 0 to 4), or these")
+    what.add_argument("--demonstrations", metavar="ID", help="a local Minari data set instead of our own")
+    what.add_argument("--only", choices=("missing", "failed"), help="only runs that failed, or only the others")
+    how = parser.add_argument_group("the method's settings")
+    how.add_argument(
+        "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="override one setting"
+    )
+    how.add_argument("--variant", metavar="NAME", help="a named set of settings, such as authors")
+    how.add_argument("--label", metavar="X", help="record the runs as <algorithm>+X")
+    where = parser.add_argument_group("where and how")
+    where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default: runs)")
+    where.add_argument("--workers", metavar="N", help="processes of one thread each (default: the cores of this machine)")
+    where.add_argument("--executor", choices=("local", "slurm"), default="local", help="who runs them (default: local)")
+    where.add_argument("--wandb", choices=MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)")
+    where.add_argument("--dry-run", action="store_true", help="print the runs and a forecast, and run nothing")
+    parser.set_defaults(function=command)
+
+
+def check_packages() -> None:
+    """Check that our packages are the ones that are imported: `datasets` is also Hugging Face's name."""
+    root = Path(__file__).resolve().parent.parent
+    for name in _PACKAGES:
+        spec = importlib.util.find_spec(name)
+        where = [] if spec is None else [Path(p).resolve() for p in (spec.submodule_search_locations or ())]
+        if root / name not in where:
+            found = f"found in {where[0]}" if where else "not found"
+            raise UserError(
+                f"the package {name!r} of this project ({root / name}) is {found}; another package of that name shadows "
+                "ours: use a virtual environment of its own (make setup), or run from another folder"
+            )
+
+
+def configs_of(args: argparse.Namespace) -> tuple[tuple[RunConfig, ...], bool]:
+    """Return the runs that the arguments ask for, longest first, and whether they name exactly one themselves."""
+    from slurm import grid
+
+    tasks = names(args.tasks) if args.tasks else None
+    algorithms = names(args.algorithms) if args.algorithms else None
+    sizes = integers(args.trajectories) if args.trajectories else None
+    chosen = [_integer(args.seed)] if args.seed is not None else seeds(args.seeds) if args.seeds else None
+    common: dict[str, Any] = {
+        "variant": args.variant,
+        "settings": dict(setting(text) for text in args.settings),
+        "label": args.label,
+        "demonstrations": args.demonstrations,
+    }
+    if args.table1 or args.figure5:
+        if tasks is None:
+            tasks = _tasks_with_demonstrations(args)
+        make = [grid.table1] * args.table1 + [grid.figure5] * args.figure5
+        found = [c for one in make for c in one(args.preset, tasks, algorithms, sizes, chosen, **common)]
+        unique = {config.directory(args.out): config for config in found}
+        return grid.longest_first(unique.values()), False
+    missing = [
+        flag for flag, value in (("--task", tasks), ("--algorithm", algorithms), ("--trajectories", sizes)) if not value
+    ]
+    if missing:
+        raise UserError(f"name a grid (--table1, --figure5) or all of a run: {', '.join(missing)} is missing")
+    assert tasks is not None
+    assert algorithms is not None
+    assert sizes is not None
+    found = list(grid.product(tasks, algorithms, sizes, chosen or [0], preset=args.preset, **common))
+    return tuple(found), len(found) == 1
+
+
+def _tasks_with_demonstrations(args: argparse.Namespace) -> list[str] | None:
+    """Return the tasks that have an expert to learn from, for a grid that names none; the others are told."""
+    if args.demonstrations:
+        raise UserError("--demonstrations is one task's: name the task with --task")
+    from datasets.manifest import read_manifest
+
+    experts = read_manifest()["experts"]
+    without = [name for name in TASKS if name not in experts]
+    if not without:
+        return None
+    if args.preset != "quick":
+        print(f"bench: left out, for want of an expert: {', '.join(without)}", file=sys.stderr)  # noqa: T201
+        return [name for name in TASKS if name in experts]
+    return None
+
+
+def command(args: argparse.Namespace) -> int:
+    """Carry out ``bench run``; returns the exit code."""
+    check_packages()
+    if args.executor == "slurm":
+        raise UserError("--executor slurm is not built yet; --executor local runs on the cores of this machine")
+    workers = _workers(args.workers)
+    configs, single = configs_of(args)
+    if not configs:
+        raise UserError("nothing to run: no entry fits these filters")
+    standing = _standing(configs, args.out)
+    if args.only:
+        wanted = {"failed": ("failed",), "missing": ("missing", "cut short", "running")}[args.only]
+        configs = tuple(c for c in configs if standing[c.directory(args.out)] in wanted)
+    if args.dry_run:
+        return _dry_run(configs, args.out, workers, standing)
+    if single and configs:
+        return run_single(configs[0], args.out, args.wandb)
+    return run_grid(configs, args.out, workers, args.wandb, standing)
+
+
+def _workers(text: str | None) -> int:
+    if text is None:
+        return len(os.sched_getaffinity(0))
+    if _integer(text) == 0:
+        raise UserError("--workers 0: at least one is needed")
+    return int(text)
+
+
+def _standing(configs: Sequence[RunConfig], out: Path) -> dict[Path, State]:
+    """Return how every run stands; raises before anything is run if a folder holds a run of other settings."""
+    from bench import loop
+    from bench.record import check_same
+
+    resolved: dict[tuple[Any, ...], Any] = {}
+    standing: dict[Path, State] = {}
+    refused: list[UserError] = []
+    for config in configs:
+        key = (config.algorithm, config.task, config.preset)
+        if key not in resolved:
+            resolved[key] = loop.resolve(config)[1]
+        directory = config.directory(out)
+        standing[directory] = state(directory)
+        if standing[directory] != "missing":
+            asked = loop.identity(config, resolved[key])
+            # The demonstrations are compared when the run is begun, which reads them anyway.
+            asked["demonstrations"] = read_json(directory / "config.json").get("demonstrations")
+            try:
+                check_same(directory, asked)
+            except UserError as error:
+                refused.append(error)
+    if len(refused) > 1:
+        raise UserError(f"{len(refused)} of {len(configs)} runs are refused; the first: {refused[0]}")
+    if refused:
+        raise refused[0]
+    return standing
+
+
+def _dry_run(configs: Sequence[RunConfig], out: Path, workers: int, standing: dict[Path, State]) -> int:
+    from slurm.forecast import forecast, makespan, measured
+
+    seconds = forecast(measured(out))
+    todo: list[float] = []
+    unknown_cost = 0
+    for config in configs:
+        how = standing[config.directory(out)]
+        cost = seconds(config)
+        print(f"{config!s:<60} {how:<10} {'no forecast' if cost is None else duration(cost)}")  # noqa: T201
+        if how != "finished":
+            unknown_cost += cost is None
+            todo.append(cost or 0.0)
+    total = f"{len(configs)} runs, {len(todo)} to do"
+    if todo and unknown_cost < len(todo):
+        total += f": about {duration(sum(todo))} of one core, {duration(makespan(todo, workers))} on {workers}"
+        total += f" (without {unknown_cost} that have no forecast)" if unknown_cost else ""
+    print(total)  # noqa: T201
+    return 0
+
+
+def prepare(configs: Sequence[RunConfig]) -> None:
+    """Make sure that all demonstrations can be had before the first run is begun; makes the default store."""
+    from datasets.demonstrations import load_demonstrations
+
+    largest: dict[tuple[str, str | None], int] = {}
+    for config in configs:
+        key = (config.task, config.demonstrations)
+        largest[key] = max(largest.get(key, 0), config.trajectories)
+    for (task, dataset), trajectories in largest.items():
+        load_demonstrations(get_task(task), trajectories, 0, dataset_id=dataset)
+
+
+def run_single(config: RunConfig, out: Path, tracking: str) -> int:
+    """Do one run in this process, which is where a method is best debugged."""
+    from bench import loop
+    from slurm.local import listening
+
+    display = Display([1.0], 1)
+
+    def report(progress: loop.Progress) -> None:
+        note = f"iteration {progress.iteration}/{progress.iterations}, {progress.env_steps} steps"
+        if progress.mean_return is not None:
+            note += f", return {progress.mean_return:.4g}"
+        display.update(0, 0, progress.iteration / progress.iterations, note)
+
+    prepare([config])
+    with listening() as stops:
+        with display:
+            display.start(0, str(config))
+            outcome = loop.run(config, out, report, lambda: _stop(stops), tracking)
+        if outcome.status == "stopped":
+            print(f"stopped; the same command goes on: {config}", file=sys.stderr)  # noqa: T201
+            return 128 + (stops.signal or signal.SIGTERM)
+    for remark in outcome.remarks:
+        print(f"note: {remark}", file=sys.stderr)  # noqa: T201
+    result = outcome.result
+    assert result is not None
+    text = f"{config}: return {result['mean']:.2f} ± {result['std']:.2f} over {result['n_episodes']} episodes"
+    if result["normalised"] is not None:
+        text += f", {result['normalised']:.3f} of the expert's"
+    text += f"; {result['env_steps']} steps, {duration(result['core_s'])}"
+    print(text + (" (finished before)" if outcome.status == "skipped" else ""))  # noqa: T201
+    print(f"record: {config.directory(out)}")  # noqa: T201
+    return 0
+
+
+def _stop(stops: Any) -> bool:
+    if stops.count > 1:  # asked twice: at once, without a checkpoint
+        raise KeyboardInterrupt
+    return bool(stops.count)
+
+
+def run_grid(
+    configs: Sequence[RunConfig], out: Path, workers: int, tracking: str, standing: dict[Path, State]
+) -> int:
+    """Do a grid on this machine and say how it went; exit code 1 if a run failed."""
+    from slurm import grid
+    from slurm.forecast import forecast, measured
+    from slurm.local import execute
+
+    seconds = forecast(measured(out))
+    known = [cost for cost in map(seconds, configs) if cost is not None]
+    scale = sum(known) / max(1e-9, sum(grid.cost(c) for c in configs if seconds(c) is not None)) if known else 1.0
+
+    def estimate(config: RunConfig) -> float:
+        measured_cost = seconds(config)
+        return scale * grid.cost(config) if measured_cost is None else measured_cost
+
+    ordered = grid.longest_first(configs, estimate)
+    prepare([c for c in ordered if standing[c.directory(out)] != "finished"])
+    # A finished run costs a look at its demonstrations' digest only.
+    weights = [0.01 if standing[c.directory(out)] == "finished" else estimate(c) for c in ordered]
+    summary = execute(ordered, out, workers, weights, tracking)
+    counts = {name: summary.count(name) for name in ("finished", "skipped", "stopped", "busy", "failed")}
+    words = {"skipped": "finished before", "stopped": "cut short", "busy": "in use by another process"}
+    left = len(ordered) - len(summary.ended)
+    parts = [f"{n} {words.get(name, name)}" for name, n in counts.items() if n] + [f"{left} not begun"] * bool(left)
+    print(f"{len(ordered)} runs: {', '.join(parts) or 'nothing to do'}; records in {out}")  # noqa: T201
+    for config, end in summary.ended:
+        if end.status == "failed":
+            print(f"failed: {config}: {end.message} ({config.directory(out)})", file=sys.stderr)  # noqa: T201
+    if summary.signal is not None:
+        print("the same command goes on from here", file=sys.stderr)  # noqa: T201
+        return 128 + summary.signal
+    return 1 if counts["failed"] or counts["busy"] else 0

@@ -1,0 +1,360 @@
+"""The loop that every method runs in: iterate, evaluate, checkpoint, record."""
+
+import io
+import os
+import platform
+import random
+import shlex
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from bench.config import Protocol, RunConfig
+from bench.envs import make_env
+from bench.errors import UserError
+from bench.evaluate import evaluate
+from bench.policy import save_policy
+from bench.record import RunRecord, check_same, read_json, write_bytes
+from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, Streams
+from bench.tasks import get_task
+from bench.tracking import Tracker
+
+CHECKPOINT_S = 60.0  # seconds between checkpoints: what a kill can cost at most
+PROGRESS_ROWS = 500  # about so many rows of progress.csv a run, however many iterations it has
+
+_SAFE = [  # what a checkpoint may hold beside tensors and plain values
+    np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
+    np._core.multiarray.scalar,  # type: ignore[attr-defined]
+    np.ndarray,
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
+]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come, for whoever watches.
+
+    Attributes:
+        iteration: iterations done.
+        iterations: iterations in all.
+        env_steps: environment interactions so far.
+        mean_return: mean return of the latest evaluation, or None before the first.
+    """
+
+    iteration: int
+    iterations: int
+    env_steps: int
+    mean_return: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: finished now, finished before (skipped), or stopped with a checkpoint to go on from."""
+
+    status: Literal["finished", "skipped", "stopped"]
+    result: Mapping[str, Any] | None = None
+    remarks: tuple[str, ...] = ()
+
+
+def settle() -> None:
+    """Give this process one thread: parallelism is over runs, and one thread adds up in one order."""
+    torch.set_num_threads(1)
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Return what produced a run, as far as it can be told: versions, commit, host, command."""
+
+    def of(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    packages = ("mgail-bench", "torch", "numpy", "gymnasium", "mujoco", "minari")
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "versions": {"python": platform.python_version(), **{name: of(name) for name in packages}},
+        "commit": git.stdout.strip() or None,
+        "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
+        "command": shlex.join(["bench", *sys.argv[1:]]),
+    }
+
+
+def resolve(config: RunConfig) -> tuple[type, Any]:
+    """Return the method's class and its settings, which must exist and fit: a `UserError` says what does not."""
+    from algorithms import resolve as resolve_algorithm
+
+    return resolve_algorithm(
+        config.algorithm, get_task(config.task), config.preset, config.variant, dict(config.settings)
+    )
+
+
+def identity(config: RunConfig, settings: Any) -> dict[str, Any]:
+    """Return what makes this run this run, the demonstrations apart (see `bench.record.IDENTITY`)."""
+    source = config.algorithm.rpartition(":")[0]
+    return {
+        "algorithm": config.method,
+        "source": sha256(Path(source).read_bytes()).hexdigest() if source.endswith(".py") else source or None,
+        "task": config.task,
+        "trajectories": config.trajectories,
+        "seed": config.seed,
+        "label": config.tag,
+        "settings": settings.model_dump(mode="json"),
+        "protocol": asdict(config.protocol),
+    }
+
+
+def schedule(iterations: int, protocol: Protocol) -> set[int]:
+    """Return after which iterations the curve is evaluated; the final evaluation is not among them."""
+    return {round(i * iterations / protocol.points) for i in range(protocol.points)} - {iterations}
+
+
+def normalise(value: float, expert: float | None, rand: float | None) -> float | None:
+    """Return (R - R_random) / (R_expert - R_random), or None without references."""
+    if expert is None or rand is None or expert == rand:
+        return None
+    return (value - rand) / (expert - rand)
+
+
+def run(
+    config: RunConfig,
+    out: Path,
+    report: Callable[[Progress], None] = lambda progress: None,
+    stop: Callable[[], bool] = lambda: False,
+    tracking: str = "disabled",
+) -> Outcome:
+    """Do one run, or what is left of it, and record it below `out`.
+
+    Args:
+        config: what to run.
+        out: folder of all runs.
+        report: called after every iteration and evaluation.
+        stop: asked after every iteration; on True the run is checkpointed and left.
+        tracking: mirror to Weights & Biases: disabled, offline or online.
+
+    Raises:
+        UserError: something the user can put right. A crash after the run was begun also writes error.txt.
+    """
+    from datasets.demonstrations import load_demonstrations, references
+
+    settle()
+    task = get_task(config.task)
+    directory = config.directory(out)
+    cls, settings = resolve(config)
+    asked = identity(config, settings)
+    demonstrations = load_demonstrations(task, config.trajectories, config.seed, dataset_id=config.demonstrations)
+    asked["demonstrations"] = {
+        "id": config.demonstrations,
+        "digest": demonstrations.digest,
+        "offsets": {str(key): int(value) for key, value in demonstrations.offsets.items()},
+        "pairs": len(demonstrations),
+    }
+    check_same(directory, asked)
+    if (directory / "result.json").exists():
+        return Outcome("skipped", read_json(directory / "result.json"))
+
+    asked["references"] = references(task, dataset_id=config.demonstrations)
+    asked["iterations"] = settings.iterations
+    with RunRecord(directory, asked | provenance()) as record:
+        if record.finished:  # by another process, meanwhile
+            return Outcome("skipped", read_json(directory / "result.json"))
+        tracker = Tracker(tracking, config, directory, asked)
+        try:
+            _seed_global_streams(config.seed)
+            env = make_env(task, settings.num_envs)
+            algorithm = cls(settings, task, demonstrations, env, Streams(config.seed))
+            result = _Session(config, settings, algorithm, record, report, stop, tracker).work(asked["references"])
+        except BaseException as error:
+            if isinstance(error, Exception):
+                record.fail(str(error) + "\n" if isinstance(error, UserError) else traceback.format_exc())
+            raise
+        finally:
+            tracker.finish()
+        return Outcome("finished" if result else "stopped", result, tuple(record.remarks))
+
+
+def _seed_global_streams(seed: int) -> None:
+    """Seed the global generators: our methods draw from named streams only, a user's method may not."""
+    streams = Streams(seed)
+    torch.manual_seed(streams.integer("global"))
+    np.random.seed(streams.integer("global"))  # noqa: NPY002
+    random.seed(streams.integer("global"))
+
+
+class _Session:
+    """One sitting at a run: from its start or its checkpoint to its end or a stop."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        settings: Any,
+        algorithm: Any,
+        record: RunRecord,
+        report: Callable[[Progress], None],
+        stop: Callable[[], bool],
+        tracker: Tracker,
+    ):
+        self.task = get_task(config.task)
+        self.protocol = config.protocol
+        self.iterations: int = settings.iterations
+        self.algorithm = algorithm
+        self.record = record
+        self.report = report
+        self.stop = stop
+        self.tracker = tracker
+        self.iteration = 0
+        self.mean_return: float | None = None
+        self._wall = -time.monotonic()
+        self._core = -time.process_time()
+        self._evaluation_core = 0.0
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds spent on the run so far, earlier sittings up to their last checkpoint included."""
+        return self._wall + time.monotonic()
+
+    @property
+    def core_s(self) -> float:
+        """Seconds of one core spent on the run so far, evaluations included."""
+        return self._core + time.process_time()
+
+    def work(self, references: Mapping[str, float | None]) -> dict[str, Any] | None:
+        """Do the run and return its result, or None if it was stopped."""
+        if self.record.checkpoint.exists():
+            self._restore()
+        else:
+            self.record.cut({})
+        evaluate_at = schedule(self.iterations, self.protocol)
+        every = -(-self.iterations // PROGRESS_ROWS)
+        checkpointed = time.monotonic()
+        while self.iteration < self.iterations:
+            if self.iteration in evaluate_at:
+                self._evaluate(CURVE_EVALUATION_SEED, self.protocol.curve)
+            metrics = self.algorithm.iterate()
+            self.iteration += 1
+            if self.iteration % every == 0 or self.iteration == self.iterations:
+                self._log(metrics)
+            self._show()
+            if self.stop():
+                self._checkpoint()
+                return None
+            if time.monotonic() - checkpointed > CHECKPOINT_S:
+                self._checkpoint()
+                checkpointed = time.monotonic()
+        returns = self._evaluate(FINAL_EVALUATION_SEED, self.protocol.final)
+        save_policy(self.algorithm.policy, self.record.directory / "policy.pt")
+        mean, rand = float(np.mean(returns)), references.get("random")
+        result = {
+            "mean": mean,
+            "std": float(np.std(returns)),
+            "n_episodes": len(returns),
+            "normalised": normalise(mean, references.get("expert"), rand),
+            "normalised_deterministic": normalise(mean, references.get("expert_deterministic"), rand),
+            "references": dict(references),
+            "iterations": self.iterations,
+            "env_steps": int(self.algorithm.env_steps),
+            "wall_s": round(self.wall_s, 3),
+            "core_s": round(self.core_s, 3),
+            "evaluation_core_s": round(self._evaluation_core, 3),
+        }
+        self.record.finish(result)
+        return result
+
+    def _show(self) -> None:
+        self.record.beat()
+        self.report(Progress(self.iteration, self.iterations, int(self.algorithm.env_steps), self.mean_return))
+
+    def _log(self, metrics: Mapping[str, float]) -> None:
+        row = {
+            "iteration": self.iteration,
+            "env_steps": int(self.algorithm.env_steps),
+            "wall_s": round(self.wall_s, 3),
+            **{key: float(value) for key, value in metrics.items()},
+        }
+        self.record.progress.append([row])
+        self.tracker.log(row)
+
+    def _evaluate(self, first_seed: int, episodes: int) -> np.ndarray:
+        """Evaluate the declared policy deterministically, record every episode, and return the returns."""
+        for name, weights in self.algorithm.policy.named_parameters():
+            if not torch.isfinite(weights).all():
+                raise FloatingPointError(f"after iteration {self.iteration} the policy's {name} is not finite")
+        begun = time.process_time()
+        outcome = evaluate(self.algorithm.act, self.task, range(first_seed, first_seed + episodes))
+        self._evaluation_core += time.process_time() - begun
+        env_steps = int(self.algorithm.env_steps)
+        self.record.evaluations.append(
+            {
+                "iteration": self.iteration,
+                "env_steps": env_steps,
+                "episode": episode,
+                "eval_seed": first_seed + episode,
+                "return": float(outcome.returns[episode]),
+                "length": int(outcome.lengths[episode]),
+                "terminated": bool(outcome.terminated[episode]),
+            }
+            for episode in range(episodes)
+        )
+        self.mean_return = float(np.mean(outcome.returns))
+        self.tracker.log({"iteration": self.iteration, "env_steps": env_steps, "evaluation/return": self.mean_return})
+        self._show()
+        return np.asarray(outcome.returns)
+
+    def _checkpoint(self) -> None:
+        """Write all that an exact resume needs; tensors, arrays and plain values only."""
+        state = {
+            "iteration": self.iteration,
+            "mean_return": self.mean_return,
+            "wall_s": self.wall_s,
+            "core_s": self.core_s,
+            "evaluation_core_s": self._evaluation_core,
+            "positions": self.record.positions(),
+            "algorithm": self.algorithm.state_dict(),
+            "global": {
+                "torch": torch.get_rng_state(),
+                "numpy": np.random.get_state(),  # noqa: NPY002
+                "python": random.getstate(),
+            },
+        }
+        stream = io.BytesIO()  # torch reports a full disk as a bug; writing the bytes ourselves does not
+        torch.save(state, stream)
+        write_bytes(self.record.checkpoint, stream.getbuffer())
+
+    def _restore(self) -> None:
+        path = self.record.checkpoint
+        try:
+            with torch.serialization.safe_globals(_SAFE):
+                state = torch.load(path, weights_only=True)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise UserError(f"{path} cannot be read ({reason}); remove its folder to run it again") from error
+        self.record.cut(state["positions"])
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.iteration = state["iteration"]
+        self.mean_return = state["mean_return"]
+        self._wall += state["wall_s"]
+        self._core += state["core_s"]
+        self._evaluation_core = state["evaluation_core_s"]
+        torch.set_rng_state(state["global"]["torch"])
+        np.random.set_state(state["global"]["numpy"])  # noqa: NPY002
+        python = state["global"]["python"]
+        random.setstate((python[0], tuple(python[1]), python[2]))

@@ -1,0 +1,295 @@
+"""The record of one run: a folder that tells what was run, how it went and how it ended. Needs no torch.
+
+=================  ====================================================================================
+``config.json``    written first: resolved settings, digest of the demonstrations, versions, commit
+``progress.csv``   one row per logged iteration
+``evaluations.csv`` one row per EPISODE; the last iteration's rows are the result
+``checkpoint.pt``  written aside, then renamed; gone when the run is finished
+``policy.pt``      the declared policy, weights only
+``result.json``    written last: its presence means finished
+``error.txt``      why the run broke off
+``heartbeat``      there while a process owns the run, which holds a lock on it and touches it
+=================  ====================================================================================
+
+The lock is the kernel's (`flock`): it ends with its owner, however that ends.
+"""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from bench.errors import UserError
+
+SCHEMA = 1
+# A run is the same run if these agree; everything else in config.json is told, not compared.
+IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "settings", "protocol", "demonstrations")
+ALIVE_S = 120.0  # a heartbeat older than this, in seconds, belongs to a process that is gone
+
+
+
+class RunInUse(UserError):
+    """Another process owns the run."""
+
+
+State = Literal["finished", "failed", "running", "cut short", "missing"]
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the file system refuses (full, read-only, no permission) into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file aside and rename it into place, so that it is never there half-written."""
+    partial = path.with_name(path.name + ".partial")
+    with _writing(path):
+        try:
+            with partial.open("wb") as stream:
+                stream.write(content)
+                stream.flush()
+                os.fsync(stream.fileno())
+            partial.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with its schema version first."""
+    write_bytes(path, (json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; a `UserError` names the file if it is none."""
+    try:
+        content = json.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError:
+        raise UserError(f"{path} is not readable JSON; remove its folder to run it again") from None
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise UserError(f"{path} is not of schema {SCHEMA}, the one this version reads and writes")
+    return content
+
+
+def state(directory: Path) -> State:
+    """Return how a run stands, judged by its files alone."""
+    if (directory / "result.json").exists():
+        return "finished"
+    if not (directory / "config.json").exists():
+        return "missing"
+    try:
+        if time.time() - (directory / "heartbeat").stat().st_mtime < ALIVE_S:
+            return "running"
+    except FileNotFoundError:
+        pass
+    return "failed" if (directory / "error.txt").exists() else "cut short"
+
+
+def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
+    """Return the first thing in which two configurations are not the same run, or None."""
+    for key in IDENTITY:
+        old, new = there.get(key), json.loads(json.dumps(here.get(key)))
+        if old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            part = next(k for k in [*new, *old] if old.get(k) != new.get(k))
+            return f"{key}.{part} is {old.get(part)!r} there, {new.get(part)!r} here"
+        return f"{key} is {old!r} there, {new!r} here"
+    return None
+
+
+def check_same(directory: Path, config: Mapping[str, Any]) -> None:
+    """Raise a `UserError` if the folder holds a run of other settings or other demonstrations."""
+    if not (directory / "config.json").exists():
+        if (directory / "result.json").exists():
+            raise UserError(f"{directory} holds a result without its config.json; choose another --out, or remove it")
+        return
+    what = difference(read_json(directory / "config.json"), config)
+    if what:
+        raise UserError(
+            f"{directory} holds a run of other settings ({what}); choose another --out or --label, or remove it"
+        )
+
+
+class CsvLog:
+    """A CSV file that only grows, and can be cut back to a position it once had.
+
+    Its header is fixed when the first row is written. Rows go straight to the file: a kill loses nothing written.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.header: tuple[str, ...] | None = None
+        with _writing(path):
+            self._file = path.open("ab", buffering=0)
+
+    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Append rows; all must have the header's columns, which is an error of the method otherwise."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for row in rows:
+            if self.header is None:
+                self.header = tuple(row)
+                writer.writerow(self.header)
+            if tuple(row) != self.header:
+                raise ValueError(f"{self.path.name} has columns {self.header}, not {tuple(row)}")
+            writer.writerow("" if value != value else value for value in row.values())  # NaN: an empty field
+        left = memoryview(text.getvalue().encode())
+        with _writing(self.path):
+            while left:
+                left = left[self._file.write(left) :]
+
+    def position(self) -> int:
+        """Return the size in bytes, once it is safely on disk."""
+        with _writing(self.path):
+            os.fsync(self._file.fileno())
+        return os.fstat(self._file.fileno()).st_size
+
+    def cut(self, position: int) -> None:
+        """Cut the file back to a position it once had."""
+        if os.fstat(self._file.fileno()).st_size < position:
+            raise UserError(f"{self.path} is shorter than its checkpoint says; remove its folder to run it again")
+        with _writing(self.path):
+            self._file.truncate(position)
+        if position:
+            with self.path.open(newline="") as stream:
+                self.header = tuple(next(csv.reader(stream)))
+        else:
+            self.header = None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class RunRecord:
+    """The folder of one run, owned by this process from construction to `close`.
+
+    Args:
+        directory: the run's folder, made if missing.
+        config: what is to be written to config.json, and compared if that is there already.
+
+    Raises:
+        UserError: another process owns the run, the folder holds a run of other settings, or it cannot be written.
+    """
+
+    def __init__(self, directory: Path, config: Mapping[str, Any]):
+        self.directory = directory
+        self.remarks: list[str] = []
+        check_same(directory, config)  # first, so that a refusal leaves no trace
+        self._lock = self._own()
+        try:
+            check_same(directory, config)
+            self.finished = (directory / "result.json").exists()
+            if (directory / "config.json").exists():
+                self._remark(read_json(directory / "config.json"), config)
+            else:
+                self._remove("progress.csv", "evaluations.csv", "checkpoint.pt", "policy.pt", "error.txt")
+                write_json(directory / "config.json", config)
+            if not self.finished:
+                self._remove("error.txt")
+                self.progress = CsvLog(directory / "progress.csv")
+                self.evaluations = CsvLog(directory / "evaluations.csv")
+        except BaseException:
+            self.close()
+            raise
+
+    def _own(self) -> int:
+        """Return a descriptor of the heartbeat, locked."""
+        path = self.directory / "heartbeat"
+        with _writing(path):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            while True:
+                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    os.close(descriptor)
+                    raise RunInUse(f"{self.directory} is in use by another process") from None
+                # The last owner may have removed the file between our opening and our locking it.
+                if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    os.utime(descriptor)
+                    return descriptor
+                os.close(descriptor)
+
+    def _remark(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+        """Note where a run goes on elsewhere than it began: worth knowing, no reason to refuse."""
+        for key in ("versions", "commit", "host"):
+            if not self.finished and there.get(key) != json.loads(json.dumps(here.get(key))):
+                self.remarks.append(f"{self.directory} goes on with another {key} than it began with")
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            with _writing(self.directory / name):
+                (self.directory / name).unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the run up: close the files and end the lock."""
+        for name in ("progress", "evaluations"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        if self._lock >= 0:
+            with contextlib.suppress(OSError):
+                (self.directory / "heartbeat").unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = -1
+
+    def beat(self) -> None:
+        """Show that the run is alive."""
+        with contextlib.suppress(OSError):
+            os.utime(self._lock)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the checkpoint stands, if there is one."""
+        return self.directory / "checkpoint.pt"
+
+    def positions(self) -> dict[str, int]:
+        """Return how far both CSV files have come; a checkpoint holds it."""
+        return {"progress": self.progress.position(), "evaluations": self.evaluations.position()}
+
+    def cut(self, positions: Mapping[str, int]) -> None:
+        """Cut both CSV files back to where they stood at a checkpoint ({} for the start)."""
+        self.progress.cut(positions.get("progress", 0))
+        self.evaluations.cut(positions.get("evaluations", 0))
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Write the result, which declares the run finished, and remove what only an unfinished run needs."""
+        self.positions()  # both files are on disk before the result is
+        write_json(self.directory / "result.json", result)
+        self.finished = True
+        self._remove("checkpoint.pt")
+
+    def fail(self, why: str) -> None:
+        """Write why the run broke off; on a full disk there is nowhere to write to, and nothing is."""
+        with contextlib.suppress(UserError):
+            write_bytes(self.directory / "error.txt", why.encode())
+
+
+def find_runs(directories: Sequence[Path]) -> list[Path]:
+    """Return the folders of all runs at or below `directories`, sorted; a `UserError` names one that is not there."""
+    found: set[Path] = set()
+    for directory in directories:
+        if not directory.is_dir():
+            raise UserError(f"{directory} is not a folder of runs: it does not exist")
+        found |= {path.parent for path in directory.rglob("config.json")}
+    return sorted(found)
