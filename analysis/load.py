@@ -1,0 +1,174 @@
+"""One structure for all results, wherever they come from: run folders, the committed ``results/``, or a tidy CSV.
+
+What is missing, doubled, unfinished, mixed or corrupt is listed in `Results.problems` and never averaged in silence.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.tasks import TASKS
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+# The methods of this project, in the order of their columns, with their titles; others follow in alphabetical order.
+METHODS = {
+    "bc": "BC",
+    "gail-reinforce": "GAIL, REINFORCE",
+    "gail-trpo": "GAIL, TRPO",
+    "mgail-basic": "MGAIL, basic",
+    "mgail-advanced": "MGAIL, advanced",
+}
+ENTRY = ["algorithm", "task", "trajectories"]
+RUN = [*ENTRY, "seed"]
+EPISODES = [*RUN, "episode", "return", "length", "terminated"]
+RUNS = [
+    *RUN,
+    *("label", "iterations", "env_steps", "wall_s", "core_s", "n_episodes", "expert", "expert_deterministic", "random"),
+    *("demonstrations", "pairs", "settings", "commit"),
+]
+CURVES = [*RUN, "iteration", "env_steps", "mean", "std", "n"]
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """Something that is not in the averages, or is and should be known.
+
+    Attributes:
+        kind: missing, duplicate, unfinished, failed, corrupt, mixed or unequal.
+        where: the entry or folder.
+        what: one line.
+    """
+
+    kind: str
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that is known of a set of finished runs.
+
+    Attributes:
+        source: where they come from, for people.
+        episodes: one row per final evaluation episode (`EPISODES`).
+        runs: one row per run (`RUNS`); what a source does not tell is NaN or None.
+        curves: one row per evaluation of a run (`CURVES`).
+        settings: resolved settings by the digest that `runs` names.
+        provenance: what is known of the making: versions and such.
+        problems: what is left out, and what should be known.
+        foreign: whether algorithms and tasks are somebody else's (a tidy CSV).
+    """
+
+    source: str
+    episodes: pd.DataFrame
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    foreign: bool = False
+
+    @property
+    def algorithms(self) -> list[str]:
+        """Algorithms in the order of table columns."""
+        return sorted(self.runs["algorithm"].unique(), key=algorithm_order)
+
+    @property
+    def cells(self) -> list[tuple[str, int]]:
+        """Pairs of task and number of trajectories with at least one run, in the order of table rows."""
+        pairs = self.runs[["task", "trajectories"]].drop_duplicates()
+        return sorted(((task, int(n)) for task, n in pairs.itertuples(index=False)), key=cell_order)
+
+
+def algorithm_order(name: str) -> tuple[int, str]:
+    """Sort key of algorithms: ours first, in their own order; a labelled variant follows its method."""
+    known = list(METHODS)
+    method = name.partition("+")[0]
+    return (known.index(method) if method in known else len(known), name)
+
+
+def cell_order(cell: tuple[str, int]) -> tuple[int, str, int]:
+    """Sort key of cells: the paper's tasks first, in its order, then by number of trajectories."""
+    known = list(TASKS)
+    return (known.index(cell[0]) if cell[0] in known else len(known), *cell)
+
+
+def entry_name(algorithm: Any, task: Any, trajectories: Any, seed: Any = None) -> str:
+    """Name an entry, or one of its runs, for people."""
+    return f"{algorithm}, {task}, n={trajectories}" + ("" if seed is None else f", seed {seed}")
+
+
+def tidy(
+    source: str,
+    episodes: pd.DataFrame,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    problems: Iterable[Problem],
+    **more: Any,
+) -> Results:
+    """Return the results in their one order, with the checks that need no more than the data themselves."""
+    runs = runs.sort_values(RUN, ignore_index=True)
+    return Results(
+        source=source,
+        episodes=episodes.sort_values([*RUN, "episode"], ignore_index=True),
+        runs=runs,
+        curves=curves.sort_values([*RUN, "iteration"], ignore_index=True),
+        problems=tuple(sorted([*problems, *_uneven(runs)])),
+        **more,
+    )
+
+
+def _uneven(runs: pd.DataFrame) -> list[Problem]:
+    """List what does not match across the runs of an entry or the algorithms of a cell."""
+    problems = []
+    for (task, trajectories), cell in runs.groupby(["task", "trajectories"]):
+        expected = set(cell["seed"])
+        for algorithm, entry in cell.groupby("algorithm"):
+            where = entry_name(algorithm, task, trajectories)
+            if absent := sorted(expected - set(entry["seed"])):
+                problems.append(
+                    Problem("missing", where, f"no {_seeds(absent)}, which other algorithms of the cell have")
+                )
+            if entry["n_episodes"].nunique() > 1:
+                counts = ", ".join(str(n) for n in sorted(entry["n_episodes"].unique()))
+                problems.append(Problem("unequal", where, f"runs of {counts} episodes; a seed counts as its mean"))
+            if entry["settings"].nunique(dropna=False) > 1:
+                problems.append(Problem("mixed", where, f"{_groups(entry, 'settings')} have different settings"))
+    for task, rows in runs.groupby("task"):
+        if rows["demonstrations"].nunique() > 1:
+            problems.append(Problem("mixed", str(task), "runs were made from different demonstration stores"))
+        if len(rows[["expert", "random"]].drop_duplicates()) > 1:
+            problems.append(
+                Problem("mixed", str(task), "runs have different expert or random returns to be normalised by")
+            )
+    return problems
+
+
+def _groups(entry: pd.DataFrame, column: str) -> str:
+    """Name the seeds of an entry by their value in `column`: "seeds 0 1 and seeds 2 3"."""
+    return " and ".join(_seeds(sorted(rows["seed"])) for _, rows in entry.groupby(column, dropna=False))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ("seed " if len(seeds) == 1 else "seeds ") + " ".join(str(seed) for seed in seeds)
+
+
+def seed_scores(results: Results) -> pd.DataFrame:
+    """Return one row per run: its mean return, and normalised as (R - random) / (expert - random) where both are known.
+
+    Columns: algorithm, task, trajectories, seed, mean, normalised, normalised_deterministic.
+    """
+    means = results.episodes.groupby(RUN, sort=False)["return"].mean().rename("mean").reset_index()
+    scores = results.runs[[*RUN, "expert", "expert_deterministic", "random"]].merge(means, on=RUN, how="inner")
+    for column, reference in (("normalised", "expert"), ("normalised_deterministic", "expert_deterministic")):
+        span = (scores[reference] - scores["random"]).replace(0.0, np.nan)
+        scores[column] = (scores["mean"] - scores["random"]) / span
+    return scores[[*RUN, "mean", "normalised", "normalised_deterministic"]]

@@ -1,0 +1,220 @@
+"""Run folders -> `Results`. Thousands of small files are read whole and parsed together, a batch at a time."""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import CURVES, EPISODES, RUN, RUNS, Problem, Results, entry_name, tidy
+from bench.errors import UserError
+from bench.record import find_runs, read_json, state
+
+BATCH = 500
+FINAL_EPISODES = 50  # the protocol's; a record of fewer (a smoke run) proves the plumbing and is no result
+_COLUMNS = {
+    "iteration": np.int64,
+    "env_steps": np.int64,
+    "episode": np.int64,
+    "eval_seed": np.int64,
+    "return": np.float64,
+    "length": np.int64,
+    "terminated": np.bool_,
+}
+_LAYOUT = re.compile(r"[^/]+/[^/]+/n\d+/seed\d+")
+_HEADER = ",".join(_COLUMNS).encode() + b"\n"
+
+
+def read_runs(directories: Sequence[Path]) -> Results:
+    """Read all run folders at or below `directories`; where two hold the same run, the first directory's counts.
+
+    Raises:
+        UserError: a directory does not exist, or none of them holds a finished run.
+    """
+    problems: list[Problem] = []
+    found: dict[tuple[Any, ...], Path] = {}
+    rows: list[dict[str, Any]] = []
+    settings: dict[str, dict[str, Any]] = {}
+    versions: dict[str, dict[str, Any]] = {}
+    for folder in _folders(directories):
+        try:
+            row, config = _read_run(folder, problems)
+        except UserError as error:
+            problems.append(Problem("corrupt", str(folder), str(error).removeprefix(f"{folder}/")))
+            continue
+        if row is None:
+            continue
+        key = tuple(row[name] for name in RUN)
+        if key in found:
+            problems.append(Problem("duplicate", entry_name(*key), f"{folder} is left out; {found[key]} counts"))
+            continue
+        found[key] = folder
+        rows.append(row)
+        settings[row["settings"]] = config["settings"]
+        versions[_digest(config.get("versions", {}))] = config.get("versions", {})
+    episodes, curves, sound = _read_evaluations(rows, list(found.values()), problems)
+    names = ", ".join(f"{directory}" for directory in directories)
+    if not sound.any():
+        hint = f"; {problems[0]}" if problems else ""
+        raise UserError(f"no finished run in {names}{hint}")
+    runs = pd.DataFrame(rows, columns=RUNS)[sound]
+    return tidy(
+        f"{names}: {_count(len(runs), 'finished run')}",
+        episodes,
+        runs,
+        curves,
+        problems,
+        settings={key: settings[key] for key in sorted(set(runs["settings"]))},
+        provenance={"versions": [versions[key] for key in sorted(versions)]},
+    )
+
+
+def holds_finished_run(directory: Path) -> bool:
+    """Return whether there is at least one finished run at or below `directory`."""
+    return directory.is_dir() and next(directory.rglob("result.json"), None) is not None
+
+
+def _folders(directories: Iterable[Path]) -> Iterator[Path]:
+    """Yield the run folders of each directory in turn, once each, so that the first directory comes first."""
+    seen: set[Path] = set()
+    for directory in directories:
+        for folder in find_runs([directory]):
+            if folder.resolve() not in seen:
+                seen.add(folder.resolve())
+                yield folder
+
+
+def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the run's row of `RUNS` and its config; None for a row if it is not finished, which is then listed."""
+    config = read_json(folder / "config.json")
+    standing = state(folder)
+    if standing != "finished":
+        why = {"failed": "broke off, see error.txt", "running": "still running"}.get(standing, "cut short")
+        problems.append(Problem("failed" if standing == "failed" else "unfinished", str(folder), why))
+        return None, config
+    result = read_json(folder / "result.json")
+    try:
+        label = config.get("label")
+        references = result.get("references") or {}
+        demonstrations = config.get("demonstrations") or {}
+        row = {
+            "algorithm": config["algorithm"] + (f"+{label}" if label else ""),
+            "task": config["task"],
+            "trajectories": int(config["trajectories"]),
+            "seed": int(config["seed"]),
+            "label": label,
+            "iterations": int(result.get("iterations", config["iterations"])),
+            "env_steps": int(result["env_steps"]),
+            "wall_s": float(result["wall_s"]),
+            "core_s": float(result["core_s"]),
+            "n_episodes": int(result["n_episodes"]),
+            **{name: references.get(name) for name in ("expert", "expert_deterministic", "random")},
+            "demonstrations": demonstrations.get("digest"),
+            "pairs": demonstrations.get("pairs"),
+            "settings": _digest(config["settings"]),
+            "commit": config.get("commit"),
+            "_mean": float(result["mean"]),
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"config.json or result.json lacks {error}") from None
+    layout = "/".join(folder.resolve().parts[-4:])
+    if (
+        _LAYOUT.fullmatch(layout)
+        and layout != f"{row['algorithm']}/{row['task']}/n{row['trajectories']}/seed{row['seed']}"
+    ):
+        raise UserError(f"the folder is named {layout}, but its config.json is of {entry_name(*(row[k] for k in RUN))}")
+    return row, config
+
+
+def _read_evaluations(
+    rows: list[dict[str, Any]], folders: list[Path], problems: list[Problem]
+) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]:
+    """Return the final episodes, the curves, and which of `rows` are sound; the others are listed."""
+    sound = np.zeros(len(rows), dtype=bool)
+    episodes, curves = [pd.DataFrame(columns=EPISODES)], [pd.DataFrame(columns=CURVES)]
+    for start in range(0, len(rows), BATCH):
+        batch = range(start, min(start + BATCH, len(rows)))
+        contents: dict[int, bytes] = {}
+        for i in batch:
+            try:
+                contents[i] = _content(folders[i] / "evaluations.csv")
+            except UserError as error:
+                problems.append(Problem("corrupt", str(folders[i]), str(error)))
+        table = _parse(contents, folders, problems)
+        last = table["iteration"] == table["run"].map({i: rows[i]["iterations"] for i in batch})
+        final = table[last].groupby("run")["return"].agg(["size", "mean"])
+        distinct = table[last].groupby("run")["episode"].nunique()
+        for i in table["run"].unique():
+            row = rows[i]
+            count = int(final["size"].get(i, 0))
+            if count != row["n_episodes"] or distinct[i] != count:
+                what = f"evaluations.csv holds {count} final episodes, result.json speaks of {row['n_episodes']}"
+                problems.append(Problem("corrupt", str(folders[i]), what))
+            elif not np.isclose(final["mean"][i], row["_mean"], rtol=1e-9, atol=1e-9):
+                what = "the mean in result.json is not that of the final episodes in evaluations.csv"
+                problems.append(Problem("corrupt", str(folders[i]), what))
+            else:
+                sound[i] = True
+        table = table[sound[table["run"]]]
+        for i in np.unique(table["run"]):
+            if rows[i]["n_episodes"] < FINAL_EPISODES:
+                what = f"evaluated on {rows[i]['n_episodes']} episodes, not {FINAL_EPISODES}: a smoke run is no result"
+                problems.append(Problem("unequal", entry_name(*(rows[i][name] for name in RUN)), what))
+        keys = pd.DataFrame([[rows[i][name] for name in RUN] for i in batch], columns=RUN, index=list(batch))
+        episodes.append(table[last.reindex(table.index)].join(keys, on="run")[EPISODES])
+        grouped = table.groupby(["run", "iteration"], sort=False)
+        curve = grouped["return"].agg(mean="mean", n="size")
+        curve["std"] = grouped["return"].std(ddof=0)
+        curve["env_steps"] = grouped["env_steps"].first()
+        curves.append(curve.reset_index().join(keys, on="run")[CURVES])
+    return pd.concat(episodes[1:] or episodes), pd.concat(curves[1:] or curves), sound
+
+
+def _content(path: Path) -> bytes:
+    """Return the rows of an evaluations.csv without their header."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"evaluations.csv: {error.strerror}") from None
+    if not content.startswith(_HEADER) or not content.endswith(b"\n") or len(content) == len(_HEADER):
+        raise UserError(f"evaluations.csv is cut off or has other columns than {', '.join(_COLUMNS)}")
+    return content[len(_HEADER) :]
+
+
+def _parse(contents: dict[int, bytes], folders: list[Path], problems: list[Problem]) -> pd.DataFrame:
+    """Return the rows of many evaluations.csv with the column ``run``; files that do not parse are listed."""
+    try:
+        table = pd.read_csv(
+            io.BytesIO(b"".join(contents.values())),
+            header=None,
+            names=list(_COLUMNS),
+            dtype=_COLUMNS,
+            float_precision="round_trip",
+            skip_blank_lines=False,
+        )
+        if not np.isfinite(table["return"]).all():
+            raise ValueError("a return is not a finite number")
+    except ValueError as error:
+        if len(contents) > 1:  # one of them is bad: find out which
+            parts = [_parse({i: content}, folders, problems) for i, content in contents.items()]
+            return pd.concat(parts, ignore_index=True)
+        for i in contents:
+            problems.append(Problem("corrupt", str(folders[i]), f"evaluations.csv: {str(error).splitlines()[0]}"))
+        table = pd.DataFrame({name: np.empty(0, kind) for name, kind in _COLUMNS.items()})
+        contents = {}
+    lengths = [content.count(b"\n") for content in contents.values()]
+    return table.assign(run=np.repeat(np.fromiter(contents, dtype=np.int64, count=len(contents)), lengths))
+
+
+def _digest(content: Any) -> str:
+    """Return a short name of a JSON value's content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "s")

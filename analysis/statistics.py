@@ -1,0 +1,310 @@
+"""Which tests are done on which pairs: results -> rows of the JSON contract.
+
+=====================================  ==============================================================================
+scope                                  pairs and values
+=====================================  ==============================================================================
+``cell``                               seeds both have; the seed's mean return
+``task``                               seeds both have; the seed's mean over the cells of the task in which both have it
+``all``, ``continuous``, ``discrete``  cells both have; the mean over *all* of an algorithm's own seeds, normalised
+                                       where every cell has references, so that the task with the largest returns does
+                                       not rule the ranks
+=====================================  ==============================================================================
+
+Every row is a - b. Two-sided p-values are corrected by Holm within comparison and scope; the paper's claims are
+one-sided rows of their own, uncorrected, beside them.
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.load import METHODS, Results, algorithm_order, cell_order, seed_scores
+from analysis.robust import improvement_interval, iqm_interval
+from analysis.wilcoxon import ZERO_METHOD, Alternative, SignedRank, holm, signed_rank
+from bench.errors import UserError, unknown
+from bench.paper import table1
+from bench.tasks import TASKS
+
+LEVEL = 0.05
+POOLED = ("all", "continuous", "discrete")
+SCOPES = ("cell", "task", *POOLED)
+
+# Declared before any result was seen: what this project asks, a against b.
+COMPARISONS = (("mgail-advanced", "gail-trpo"), ("mgail-advanced", "bc"), ("mgail-advanced", "mgail-basic"))
+# Of these the paper claims a > b: all three.
+CLAIMS = frozenset(COMPARISONS)
+
+Row = dict[str, Any]
+Pair = tuple[str, str]
+
+
+def comparisons(results: Results, asked: Sequence[str] = ()) -> list[Pair]:
+    """Return the pairs (a, b) to compare: those asked for as "A:B", else the declared ones, else all.
+
+    Of a foreign table all pairs are compared, the declared ones in their declared direction.
+
+    Raises:
+        UserError: a pair is not of the form A:B, or names an algorithm without results.
+    """
+    present = results.algorithms
+    pairs = []
+    for text in asked:
+        a, separator, b = text.partition(":")
+        if not separator or not a or not b or a == b:
+            raise UserError(f"--compare {text!r}: give two different algorithms as A:B")
+        for name in (a, b):
+            if name not in present:
+                raise unknown("algorithm", name, present)
+        pairs.append((a, b))
+    if pairs:
+        return list(dict.fromkeys(pairs))
+    declared = [pair for pair in COMPARISONS if set(pair) <= set(present)]
+    if declared and not results.foreign:
+        return declared
+    others = [pair for pair in combinations(present, 2) if pair not in declared and pair[::-1] not in declared]
+    return declared + others
+
+
+def tests(results: Results, pairs: Sequence[Pair]) -> list[Row]:
+    """Return the rows of the JSON contract for all pairs and scopes, two-sided rows first within a comparison."""
+    scores = seed_scores(results)
+    rows: list[Row] = []
+    for a, b in pairs:
+        samples = [*_seed_samples(scores, a, b), *_pooled_samples(scores, a, b)]
+        rows += _rows(a, b, samples, claimed=(a, b) in CLAIMS)
+    return rows
+
+
+class _Sample:
+    """Paired values of one scope, and what is to be said of them."""
+
+    def __init__(self, scope: str, task: Any, trajectories: Any, table: pd.DataFrame, notes: Iterable[str]):
+        self.scope, self.task, self.trajectories = scope, task, trajectories
+        self.a, self.b = table["a"].to_numpy(np.float64), table["b"].to_numpy(np.float64)
+        self.scale = "raw"
+        self.unit = "cell" if scope in POOLED else "seed"
+        self.notes = [note for note in notes if note]
+
+
+def _seed_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
+    """Pair the seeds of every cell and every task in which both algorithms have runs."""
+    wide = _wide(scores, a, b, "mean")
+    samples = []
+    for (task, n), cell in _sorted(wide.groupby(level=["task", "trajectories"])):
+        if cell["a"].notna().any() and cell["b"].notna().any():
+            lone = {name: cell.index[cell[side].isna()].get_level_values("seed") for side, name in (("a", a), ("b", b))}
+            notes = [f"{name} lacks {_numbers(seeds)}" for name, seeds in lone.items() if len(seeds)]
+            samples.append(_Sample("cell", task, n, cell.dropna(), notes))
+    both = wide.dropna()
+    for (task,), rows in _sorted(both.groupby(level=["task"])):
+        cells = rows.groupby(level="seed").size()
+        note = "not every seed has all of the task's cells" if cells.nunique() > 1 else ""
+        samples.append(_Sample("task", task, None, rows.groupby(level="seed").mean(), [note]))
+    return samples
+
+
+def _sorted(groups: Iterable[tuple[Any, pd.DataFrame]]) -> list[tuple[Any, pd.DataFrame]]:
+    """Return groups by task (and number of trajectories) in the order of table rows."""
+    return sorted(groups, key=lambda group: cell_order((*group[0], 0)[:2]))
+
+
+def _pooled_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
+    """Pair the cells of each pooled scope that both algorithms have."""
+    pair = scores[scores["algorithm"].isin((a, b))]
+    means = pair.groupby(["algorithm", "task", "trajectories"])[["mean", "normalised"]].mean().reset_index()
+    whole = pair.groupby(["algorithm", "task", "trajectories"])["normalised"].apply(lambda column: column.notna().all())
+    samples = []
+    for scope in POOLED:
+        within = _within(means, scope)
+        table = _wide(within, a, b, "mean").dropna()
+        if table.empty:
+            continue
+        normalised = all(whole.get((name, *cell), False) for name in (a, b) for cell in table.index)
+        if normalised:
+            table = _wide(within, a, b, "normalised").dropna()
+        sample = _Sample(scope, None, None, table, [])
+        sample.scale = "normalised" if normalised else "raw"
+        if not normalised and table.index.get_level_values("task").nunique() > 1:
+            sample.notes.append("raw returns: tasks with large returns rule the ranks")
+        samples.append(sample)
+    return samples
+
+
+def in_scope(task: str, scope: str) -> bool:
+    """Return whether a task belongs to a pooled scope; of a task we do not know we cannot tell more than ``all``."""
+    return scope == "all" or (task in TASKS and TASKS[task].discrete == (scope == "discrete"))
+
+
+def _within(table: pd.DataFrame, scope: str) -> pd.DataFrame:
+    """Return the rows of `table` whose task belongs to a pooled scope."""
+    return table[np.array([in_scope(task, scope) for task in table["task"]], dtype=bool)]
+
+
+def _wide(scores: pd.DataFrame, a: str, b: str, value: str) -> pd.DataFrame:
+    """Return the columns a and b of `value`, indexed by whatever else identifies a row, NaN where one has none."""
+    keys = [key for key in ("task", "trajectories", "seed") if key in scores.columns]
+    columns = [
+        scores[scores["algorithm"] == name].set_index(keys)[value].rename(side) for side, name in (("a", a), ("b", b))
+    ]
+    return pd.concat(columns, axis=1).sort_index()
+
+
+def _rows(a: str, b: str, samples: Sequence[_Sample], claimed: bool) -> list[Row]:
+    """Test every sample two-sided, correct within scopes, and add the one-sided rows of a claim."""
+    rows: list[Row] = []
+    alternatives: list[Alternative] = ["two-sided", "greater"] if claimed else ["two-sided"]
+    for alternative in alternatives:
+        outcomes = [signed_rank(sample.a, sample.b, alternative) for sample in samples]
+        corrected: list[float | None] = [None] * len(samples)
+        families = {}
+        for scope in SCOPES:
+            family = [i for i, s in enumerate(samples) if s.scope == scope and outcomes[i].p_value is not None]
+            families[scope] = len(family)
+            if alternative == "two-sided":
+                for i, p in zip(family, holm([outcomes[i].p_value or 0.0 for i in family]), strict=True):
+                    corrected[i] = float(p)
+        for sample, outcome, p_holm in zip(samples, outcomes, corrected, strict=True):
+            tests_done = families[sample.scope] if alternative == "two-sided" else 1
+            rows.append(_row(a, b, sample, outcome, p_holm, tests_done))
+    return rows
+
+
+def _row(a: str, b: str, sample: _Sample, outcome: SignedRank, p_holm: float | None, family: int) -> Row:
+    return {
+        "scope": sample.scope,
+        "task": sample.task,
+        "trajectories": sample.trajectories,
+        "a": a,
+        "b": b,
+        "n_pairs": outcome.n_pairs,
+        "n_zero": outcome.n_zero,
+        "statistic": outcome.statistic,
+        "w_plus": outcome.w_plus,
+        "p_value": outcome.p_value,
+        "p_holm": p_holm,
+        "alternative": outcome.alternative,
+        "method": outcome.method,
+        "zero_method": ZERO_METHOD,
+        "scale": sample.scale,
+        "mean_difference": outcome.mean_difference,
+        "median_difference": outcome.median_difference,
+        "effect_rank_biserial": outcome.rank_biserial,
+        "shift_hodges_lehmann": outcome.shift,
+        "shift_low": outcome.shift_low,
+        "shift_high": outcome.shift_high,
+        "min_attainable_p": outcome.min_attainable_p,
+        "note": "; ".join([*_remarks(a, b, sample, outcome, family), *sample.notes]),
+    }
+
+
+def _remarks(a: str, b: str, sample: _Sample, outcome: SignedRank, family: int) -> list[str]:
+    """Say what keeps the test from deciding, and where its ranks and its means disagree."""
+    n, unit = outcome.n_pairs, sample.unit
+    if n == 0:
+        return [f"undefined: no {unit} in common"]
+    if outcome.p_value is None or outcome.min_attainable_p is None:
+        return [f"undefined: no difference in any of {n} {unit}s" if n > 1 else f"undefined: no difference in 1 {unit}"]
+    remarks = []
+    if outcome.min_attainable_p * family > LEVEL:
+        why = f"the least p is {outcome.min_attainable_p:.3g}"
+        if outcome.n_zero:
+            why = f"{outcome.n_zero} of them without a difference, {why}"
+        if family > 1 and outcome.min_attainable_p <= LEVEL:
+            why += f", {min(1.0, outcome.min_attainable_p * family):.3g} after Holm over {family} tests"
+        remarks.append(f"undecidable with {n} {unit}s ({why})" if n > 1 else f"undecidable with 1 {unit} ({why})")
+    mean = np.sign(outcome.mean_difference or 0.0)
+    if mean * outcome.direction < 0:
+        by_rank, by_mean = (a, b) if outcome.direction > 0 else (b, a)
+        remarks.append(f"ranks and means disagree: ranks favour {by_rank}, the mean difference favours {by_mean}")
+    return remarks
+
+
+def winner(row: Row) -> str | None:
+    """Return which of a and b a two-sided row finds better at the level after correction, by its ranks; else None."""
+    if row["p_holm"] is None or row["p_holm"] >= LEVEL:
+        return None
+    return row["a"] if row["effect_rank_biserial"] > 0 else row["b"]
+
+
+def paper_tests() -> list[Row]:
+    """Return what the paper's printed means say: MGAIL against GAIL and BC, pairs = cells, per scope and task."""
+    rows: list[Row] = []
+    for column in ("gail", "bc"):
+        samples = []
+        for scope, task in [*((scope, None) for scope in POOLED), *(("task", name) for name in TASKS)]:
+            cells = [
+                (table1()[cell.name, n, "mgail"].mean, table1()[cell.name, n, column].mean)
+                for cell in TASKS.values()
+                for n in cell.trajectories
+                if (in_scope(cell.name, scope) if task is None else cell.name == task)
+            ]
+            samples.append(_Sample(scope, task, None, pd.DataFrame(cells, columns=["a", "b"]), ["means as printed"]))
+            samples[-1].unit = "cell"
+        rows += _rows("mgail", column, samples, claimed=False)
+    return rows
+
+
+def aggregates(results: Results) -> list[Row]:
+    """Return each algorithm's interquartile mean of normalised scores with its bootstrap interval, per pooled scope."""
+    scores = seed_scores(results).dropna(subset="normalised")
+    rows: list[Row] = []
+    for scope in POOLED:
+        within = _within(scores, scope)
+        for algorithm in sorted(within["algorithm"].unique(), key=algorithm_order):
+            mine = within[within["algorithm"] == algorithm]
+            cells = [rows["normalised"].to_numpy() for _, rows in mine.groupby(["task", "trajectories"])]
+            iqm, low, high = iqm_interval(cells)
+            rows.append(
+                {
+                    "scope": scope,
+                    "algorithm": algorithm,
+                    "n_cells": len(cells),
+                    "n_runs": len(mine),
+                    "iqm": iqm,
+                    "iqm_low": low,
+                    "iqm_high": high,
+                    "mean": float(np.mean([cell.mean() for cell in cells])),
+                }
+            )
+    return rows
+
+
+def improvements(results: Results, pairs: Sequence[Pair]) -> list[Row]:
+    """Return the probability that a run of a beats a run of b on the same cell, per pair and pooled scope."""
+    scores = seed_scores(results)
+    by_entry = {key: rows["mean"].to_numpy() for key, rows in scores.groupby(["algorithm", "task", "trajectories"])}
+    rows: list[Row] = []
+    for a, b in pairs:
+        for scope in POOLED:
+            cells = [
+                (by_entry[a, *cell], by_entry[b, *cell])
+                for cell in results.cells
+                if in_scope(cell[0], scope) and (a, *cell) in by_entry and (b, *cell) in by_entry
+            ]
+            if cells:
+                probability, low, high = improvement_interval(cells)
+                rows.append(
+                    {
+                        "scope": scope,
+                        "a": a,
+                        "b": b,
+                        "n_cells": len(cells),
+                        "probability": probability,
+                        "low": low,
+                        "high": high,
+                    }
+                )
+    return rows
+
+
+def title(algorithm: str) -> str:
+    """Return the name under which an algorithm is printed."""
+    return METHODS.get(algorithm, algorithm)
+
+
+def _numbers(seeds: Iterable[int]) -> str:
+    listed = list(seeds)
+    return ("seed " if len(listed) == 1 else "seeds ") + " ".join(str(seed) for seed in listed)
