@@ -57,7 +57,6 @@ class BaselineConfig(AlgorithmConfig):
     """Settings of advantage estimation and of the value network."""
 
     gamma: float = Field(0.995, gt=0, lt=1, description="discount [H&E]")
-    gae_lambda: float = Field(0.97, ge=0, le=1, description="lambda of the advantage estimates [H&E]")
     value_hidden: tuple[int, ...] = Field((64, 64), description="hidden tanh layers of the value network [ours: speed]")
     value_learning_rate: float = Field(1e-3, gt=0, description="Adam step size of the value network [ours]")
     value_epochs: int = Field(5, gt=0, description="passes of the value regression over a batch [ours]")
@@ -81,7 +80,7 @@ class Baseline:
         """Return V for normalised observations: [..., S] -> [...] float64."""
         return self.network(x).squeeze(-1).double().numpy() / (1 - self.config.gamma)
 
-    def advantages(self, policy: Policy, rollout: Rollout, rewards: NDArray) -> tuple[NDArray, NDArray]:
+    def advantages(self, policy: Policy, rollout: Rollout, rewards: NDArray, lambda_: float) -> tuple[NDArray, NDArray]:
         """Return advantages and regression targets, both [T, N], for `rewards` [T, N]."""
         values = self.values(rollout.x)
         next_values = np.roll(values, -1, axis=0)
@@ -96,7 +95,7 @@ class Baseline:
             rollout.terminated,
             rollout.truncated,
             self.config.gamma,
-            self.config.gae_lambda,
+            lambda_,
         )
         return estimates, estimates + values
 

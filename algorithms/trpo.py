@@ -21,6 +21,7 @@ TRIES = 15
 class TRPOConfig(BaselineConfig):
     """Settings of the trust-region step."""
 
+    gae_lambda: float = Field(0.97, ge=0, le=1, description="lambda of the advantage estimates [H&E]")
     max_kl: float = Field(0.01, gt=0, description="bound on the mean KL of a step [H&E]")
     cg_damping: float = Field(0.1, ge=0, description="damping of the Fisher matrix [H&E]")
     cg_iterations: int = Field(10, gt=0, description="conjugate gradient iterations [ours: as in Schulman et al. 2015]")
@@ -109,7 +110,7 @@ class TRPO:
 
     def update(self, rollout: Rollout, rewards: NDArray) -> Metrics:
         """Improve the policy on a batch under `rewards` [T, N], then the baseline."""
-        advantages, targets = self.baseline.advantages(self.policy, rollout, rewards)
+        advantages, targets = self.baseline.advantages(self.policy, rollout, rewards, self.config.gae_lambda)
         x = rollout.x.flatten(0, 1)
         metrics = self.step(x, rollout.actions.flatten(0, 1), torch.from_numpy(advantages).float().flatten())
         explained = self.baseline.fit(x, torch.from_numpy(targets).float().flatten())

@@ -1,0 +1,156 @@
+"""GAIL (Ho & Ermon 2016; the paper's eq. 3-5): a discriminator gives the reward, a policy-gradient generator follows it.
+
+D(s, a) is the probability that a pair comes from the *agent* (see `algorithms.discriminator`); the agent minimises
+E[log D] - lambda H(pi). One iteration: act, train D on the batch, turn D into rewards, let the generator improve.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor
+from torch.nn.functional import one_hot, softplus
+
+from algorithms.baseline import Baseline
+from algorithms.bc import pretrain, set_normalisers
+from algorithms.discriminator import Discriminator
+from algorithms.normalize import RunningNormalizer
+from algorithms.reinforce import Reinforce, ReinforceConfig
+from algorithms.rollout import Collector, Rollout
+from algorithms.trpo import TRPO, TRPOConfig, distribution
+from bench.algorithm import AlgorithmConfig, Metrics
+from bench.policy import Policy
+from bench.seeding import Streams
+from bench.tasks import Task
+from bench.trajectory import Demonstrations
+
+
+class GAILConfig(TRPOConfig, ReinforceConfig):
+    """Settings of GAIL, its discriminator and its two generators."""
+
+    generator: Literal["trpo", "reinforce"] = Field("trpo", description="how the policy follows the reward [paper]")
+    steps: int = Field(100, gt=0, description="steps of every environment in an iteration [ours: per task]")
+    hidden: tuple[int, ...] = Field((100, 100), description="hidden ReLU layers of the policy [paper; width H&E]")
+    reward_form: Literal["positive", "negative", "task"] = Field(
+        "task", description="-log D or log(1 - D), or what the task's table says [H&E: per task]"
+    )
+    entropy: float = Field(0.0, ge=0, description="lambda, weight of the causal entropy [paper; H&E: 0]")
+    init: Literal["random", "bc"] = Field("random", description="first policy [paper: random]")
+    pretrain_steps: int = Field(1000, gt=0, description="minibatch steps of behavioural cloning with init=bc [ours]")
+    average: float = Field(0.0, ge=0, lt=1, description="decay of a moving average of the policy's weights; 0 is off")
+    discriminator_hidden: tuple[int, ...] = Field((100, 100), description="hidden ReLU layers of D [paper; width H&E]")
+    discriminator_learning_rate: float = Field(1e-3, gt=0, description="Adam step size of D [ours: tuned]")
+    discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
+    discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
+    gradient_penalty: float = Field(1.0, ge=0, description="weight of D's gradient penalty [ours: see findings]")
+    normalizer: str = "running"
+
+
+def reward(logits: Tensor, form: str) -> Tensor:
+    """Return GAIL's reward for logits of D = p(agent): -log D (``positive``) or log(1 - D) (``negative``)."""
+    return softplus(-logits) if form == "positive" else -softplus(logits)
+
+
+class GAIL:
+    """Generative adversarial imitation learning with a TRPO or a REINFORCE generator."""
+
+    Config: ClassVar[type[AlgorithmConfig]] = GAILConfig
+
+    def __init__(self, config: GAILConfig, task: Task, demonstrations: Demonstrations, env: Any, streams: Streams):
+        self.config = config
+        self.env_steps = 0
+        self.reward_form = task.reward_form if config.reward_form == "task" else config.reward_form
+        init = streams.torch("init")
+        self.learner = Policy.for_env(env, hidden=config.hidden, generator=init)
+        set_normalisers(self.learner, demonstrations)
+        if config.init == "bc":
+            pretrain(self.learner, demonstrations, config.pretrain_steps, streams.torch("pretraining"))
+        self.policy = copy.deepcopy(self.learner) if config.average else self.learner
+        size = demonstrations.observations.shape[1]
+        baseline = Baseline(config, size, init, streams.torch("baseline"))
+        self.generator: TRPO | Reinforce = (
+            TRPO(self.learner, baseline, config, streams.torch("fisher"))
+            if config.generator == "trpo"
+            else Reinforce(self.learner, baseline, config)
+        )
+        self.discriminator = Discriminator(
+            size + self.learner.action_size,
+            config.discriminator_hidden,
+            config.discriminator_learning_rate,
+            config.gradient_penalty,
+            init,
+            streams.torch("discriminator"),
+        )
+        self.batches = streams.torch("batches")
+        self.collector = Collector(env, self.learner, streams.integer("environment"), streams.torch("actions"))
+        self.demonstrations = demonstrations
+        self.normalizer = RunningNormalizer(size)
+
+    def iterate(self) -> Metrics:
+        """Act for a batch, train D on it, and improve the policy under D's reward."""
+        if self.config.normalizer == "running" and self.normalizer.count == 0:
+            rollout = self.collector.collect(self.config.steps)
+            self.env_steps += rollout.steps
+            self.normalizer.update(rollout.observations)
+            self.normalizer.write(self.learner)
+        rollout = self.collector.collect(self.config.steps)
+        self.env_steps += rollout.steps
+        agent = self._inputs(rollout.x.flatten(0, 1), torch.from_numpy(rollout.executed).flatten(0, 1))
+        metrics = self._train_discriminator(agent)
+        rewards = self._rewards(rollout, agent)
+        metrics |= {"reward": float(rewards.mean())} | self.generator.update(rollout, rewards)
+        if self.config.normalizer == "running":
+            self.normalizer.update(rollout.observations)
+            self.normalizer.write(self.learner)
+        if self.config.average:
+            with torch.no_grad():
+                for averaged, current in zip(self.policy.parameters(), self.learner.parameters(), strict=True):
+                    averaged.lerp_(current, 1 - self.config.average)
+        return metrics
+
+    def _inputs(self, x: Tensor, actions: Tensor) -> Tensor:
+        """Return what D sees: normalised observations [M, S] beside executed actions, one-hot or normalised."""
+        if self.learner.discrete:
+            return torch.cat([x, one_hot(actions, self.learner.action_size)], -1)
+        return torch.cat([x, (actions - self.learner.action_mean) / self.learner.action_std], -1)
+
+    def _train_discriminator(self, agent: Tensor) -> Metrics:
+        expert_x = self.learner.normalise(self.demonstrations.observations.copy())
+        expert = self._inputs(expert_x, torch.tensor(self.demonstrations.actions))
+        size = self.config.discriminator_batch
+        metrics: Metrics = {}
+        for _ in range(self.config.discriminator_steps):
+            agent_rows = torch.randint(len(agent), (size,), generator=self.batches)
+            expert_rows = torch.randint(len(expert), (size,), generator=self.batches)
+            metrics = self.discriminator.update(agent[agent_rows], expert[expert_rows])
+        return metrics
+
+    @torch.no_grad()
+    def _rewards(self, rollout: Rollout, agent: Tensor) -> NDArray[np.float64]:
+        """Return D's reward [T, N]; the causal entropy enters as -lambda log pi(a|s) of each step."""
+        rewards = reward(self.discriminator.logits(agent), self.reward_form).view(rollout.rewards.shape)
+        if self.config.entropy:
+            current = distribution(self.learner, self.learner(rollout.x))
+            rewards = rewards - self.config.entropy * current.log_prob(rollout.actions)
+        return rewards.double().numpy()
+
+    def act(self, observations: NDArray) -> NDArray:
+        """Return deterministic actions, mean or argmax: [N, S] -> [N, A] or [N]."""
+        return self.policy.act(observations)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimisers, generators and simulators."""
+        parts = ("learner", "policy", "generator", "discriminator", "collector", "normalizer")
+        state = {name: getattr(self, name).state_dict() for name in parts}
+        return state | {"batches": self.batches.get_state(), "env_steps": self.env_steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        for name in ("learner", "policy", "generator", "discriminator", "collector", "normalizer"):
+            getattr(self, name).load_state_dict(state[name])
+        self.batches.set_state(state["batches"])
+        self.env_steps = state["env_steps"]
