@@ -10,6 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+ALL = slice(None)
+Index = slice | NDArray[np.integer]  # all rows (ALL), or those of an array of indices
+
 
 class ExactVectorEnv(VectorEnv):
     """N copies of one task, stepped together, equal bit for bit to `gymnasium.make` in every field.
@@ -84,24 +87,21 @@ class ExactVectorEnv(VectorEnv):
             Observations [K, S] float64 after autoreset, rewards [K] float64, terminated [K], truncated [K], and
             ``info["final_obs"]`` [K, S] float64: the observation that the step led to, also where the episode ended.
         """
-        if rows is None:
-            rows = self._all_rows
+        index: Index = ALL if rows is None else np.asarray(rows)
+        count = self.num_envs if rows is None else len(rows)
         actions = np.ascontiguousarray(actions)
-        if actions.shape != (len(rows), *self._action_shape):
-            raise ValueError(f"actions of shape {actions.shape}, expected {(len(rows), *self._action_shape)}")
-        final_obs, reward, terminated = self._simulate(actions, rows)
-        self._elapsed[rows] += 1
-        truncated = self._elapsed[rows] >= self.horizon
+        if actions.shape != (count, *self._action_shape):
+            raise ValueError(f"actions of shape {actions.shape}, expected {(count, *self._action_shape)}")
+        final_obs, reward, terminated = self._simulate(actions, index)
+        self._elapsed[index] += 1
+        truncated = self._elapsed[index] >= self.horizon
         observations = final_obs.copy()
-        ended = np.flatnonzero(terminated | truncated)
-        if len(ended):
-            self._elapsed[rows[ended]] = 0
-            observations[ended] = self._reset_rows(rows[ended])
+        over = terminated | truncated
+        if over.any():
+            ended = over.nonzero()[0] if rows is None else np.asarray(rows)[over]
+            self._elapsed[ended] = 0
+            observations[over] = self._reset_rows(ended)
         return observations, reward, terminated, truncated, {"final_obs": final_obs}
-
-    @property
-    def _all_rows(self) -> NDArray[np.int64]:
-        return np.arange(self.num_envs)
 
     def save_state(self) -> dict[str, Any]:
         """Return all that the rows' futures depend on, as NumPy arrays and plain values."""
@@ -137,7 +137,7 @@ class ExactVectorEnv(VectorEnv):
         return self._place(np.asarray(rows), states)
 
     def _simulate(
-        self, actions: NDArray, rows: NDArray[np.integer]
+        self, actions: NDArray, rows: Index
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
         """Advance `rows` by one step: next observations [K, S], rewards [K], terminated [K]; no reset, no limit."""
         raise NotImplementedError

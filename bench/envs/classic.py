@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from bench.envs.base import ExactVectorEnv
+from bench.envs.base import ExactVectorEnv, Index
 
 Floats = NDArray[np.float64]
 
@@ -77,7 +77,7 @@ class CartPole(ClassicVectorEnv):
     def _bounds(self) -> list[float]:
         return [2 * self._X_LIMIT, np.inf, 2 * self._THETA_LIMIT, np.inf]
 
-    def _simulate(self, actions: NDArray, rows: NDArray[np.integer]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         x, x_dot, theta, theta_dot = self._state[rows].T.copy()
         force = np.where(actions == 1, self._FORCE, -self._FORCE)
         cos, sin = np.cos(theta), np.sin(theta)
@@ -86,14 +86,14 @@ class CartPole(ClassicVectorEnv):
             self._LENGTH * (4.0 / 3.0 - self._POLE_MASS * np.square(cos) / self._TOTAL_MASS)
         )
         x_acc = push - self._POLE_MASS_LENGTH * theta_acc * cos / self._TOTAL_MASS
-        state = np.empty((len(rows), 4))
+        state = np.empty((len(x), 4))
         state[:, 0] = x = x + self._TAU * x_dot
         state[:, 1] = x_dot + self._TAU * x_acc
         state[:, 2] = theta = theta + self._TAU * theta_dot
         state[:, 3] = theta_dot + self._TAU * theta_acc
         self._state[rows] = state
         terminated = (np.abs(x) > self._X_LIMIT) | (np.abs(theta) > self._THETA_LIMIT)
-        return _widened(state), np.ones(len(rows)), terminated
+        return _widened(state), np.ones(len(x)), terminated
 
     def _reset_rows(self, rows: NDArray[np.integer]) -> Floats:
         return self._place(rows, np.stack([self._generators[row].uniform(-0.05, 0.05, size=4) for row in rows]))
@@ -116,9 +116,9 @@ class MountainCar(ClassicVectorEnv):
     def _lower_bounds(self) -> list[float]:
         return [self._LOW, -self._MAX_SPEED]
 
-    def _simulate(self, actions: NDArray, rows: NDArray[np.integer]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         position, velocity = self._state[rows].T
-        cos = np.fromiter(map(math.cos, (3 * position).tolist()), np.float64, len(rows))
+        cos = np.fromiter(map(math.cos, (3 * position).tolist()), np.float64, len(position))
         velocity = velocity + ((actions - 1) * self._FORCE + cos * -self._GRAVITY)
         velocity = np.clip(velocity, -self._MAX_SPEED, self._MAX_SPEED)
         position = np.clip(position + velocity, self._LOW, self._HIGH)
@@ -126,7 +126,7 @@ class MountainCar(ClassicVectorEnv):
         state = np.stack([position, velocity], axis=1)
         self._state[rows] = state
         terminated = (position >= self._GOAL) & (velocity >= 0)
-        return _widened(state), np.full(len(rows), -1.0), terminated
+        return _widened(state), np.full(len(position), -1.0), terminated
 
     def _reset_rows(self, rows: NDArray[np.integer]) -> Floats:
         return self._place(rows, np.array([[self._generators[row].uniform(-0.6, -0.4), 0.0] for row in rows]))
@@ -177,7 +177,7 @@ class Acrobot(ClassicVectorEnv):
         derivative[2] = -(d2 * derivative[3] + phi1) / d1
         return derivative
 
-    def _simulate(self, actions: NDArray, rows: NDArray[np.integer]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         torque = actions - 1.0
         start = self._state[rows].T.copy()
         half = self._DT / 2.0

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from bench.envs.base import ExactVectorEnv
+from bench.envs.base import ExactVectorEnv, Index
 
 Floats = NDArray[np.float64]
 Fields = Mapping[str, Floats]
@@ -23,7 +23,7 @@ class MujocoVectorEnv(ExactVectorEnv):
 
     A subclass names its model, the fields of MjData that it reads, and computes observation, reward and termination
     of all rows from them. The fields are gathered once per step, through views made once, into one array
-    [N, sum of sizes]; its columns are what `Fields` gives by name, each [K, size].
+    [N, sum of sizes]; its columns are what `Fields` gives by name, each [K, size], and ``state`` is (qpos, qvel).
     """
 
     model_file: ClassVar[str]
@@ -37,14 +37,15 @@ class MujocoVectorEnv(ExactVectorEnv):
         self._init_qpos, self._init_qvel = self._data[0].qpos.copy(), self._data[0].qvel.copy()
         self._dt = self._model.opt.timestep * self.frame_skip
         # MjData's memory never moves, so views of it can be made once.
-        self._controls = [data.ctrl for data in self._data]
+        self._simulators = [(data.ctrl, data) for data in self._data]
         self._views = [[getattr(data, name).reshape(-1) for name in self.fields] for data in self._data]
-        self._columns = {}
-        width = 0
-        for name, view in zip(self.fields, self._views[0], strict=True):
-            self._columns[name] = slice(width, width + view.size)
-            width += view.size
-        self._values = np.zeros((num_envs, width))
+        self._all_views = [view for views in self._views for view in views]
+        ends = np.cumsum([view.size for view in self._views[0]]).tolist()
+        self._columns = {
+            name: slice(end - view.size, end) for name, view, end in zip(self.fields, self._views[0], ends, strict=True)
+        }
+        self._columns["state"] = slice(0, self._model.nq + self._model.nv)
+        self._values = np.zeros((num_envs, ends[-1]))
         low, high = self._model.actuator_ctrlrange.astype(np.float32).T
         unbounded = np.full(self._observe(self._fields(self._values[:1])).shape[1], np.inf)
         super().__init__(num_envs, horizon, Box(-unbounded, unbounded, dtype=np.float64), Box(low, high))
@@ -52,11 +53,13 @@ class MujocoVectorEnv(ExactVectorEnv):
     def _fields(self, values: Floats) -> Fields:
         return {name: values[:, columns] for name, columns in self._columns.items()}
 
-    def _gather(self, rows: NDArray[np.integer]) -> Fields:
+    def _gather(self, rows: Index) -> Fields:
         """Read the fields of `rows` out of the simulators, and keep them for the next step's comparison."""
-        views = [view for row in rows for view in self._views[row]]
-        values = np.concatenate(views).reshape(len(rows), -1)
-        self._values[rows] = values
+        if isinstance(rows, slice):
+            self._values = values = np.concatenate(self._all_views).reshape(self._values.shape)
+        else:
+            values = np.concatenate([view for row in rows for view in self._views[row]]).reshape(len(rows), -1)
+            self._values[rows] = values
         return self._fields(values)
 
     def _observe(self, fields: Fields) -> Floats:
@@ -74,18 +77,18 @@ class MujocoVectorEnv(ExactVectorEnv):
         qvel = self._init_qvel + generator.uniform(-noise, noise, size=self._model.nv)
         return qpos, qvel
 
-    def _advance(self, actions: NDArray, rows: NDArray[np.integer]) -> None:
-        model, frame_skip, mj_step = self._model, self.frame_skip, mujoco.mj_step
-        for row, action in zip(rows.tolist(), actions, strict=True):
-            self._controls[row][:] = action
-            mj_step(model, self._data[row], frame_skip)
-
-    def _simulate(self, actions: NDArray, rows: NDArray[np.integer]) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         before = self._fields(self._values[rows])
-        self._advance(actions, rows)
+        self._advance(actions, self._simulators if isinstance(rows, slice) else [self._simulators[row] for row in rows])
         after = self._gather(rows)
         reward, terminated = self._judge(before, after, actions)
         return self._observe(after), reward, terminated
+
+    def _advance(self, actions: NDArray, simulators: list[tuple[Floats, mujoco.MjData]]) -> None:
+        model, frame_skip, mj_step = self._model, self.frame_skip, mujoco.mj_step
+        for (control, data), action in zip(simulators, actions, strict=True):
+            control[:] = action
+            mj_step(model, data, frame_skip)
 
     def _reset_rows(self, rows: NDArray[np.integer]) -> Floats:
         starts = [np.concatenate(self._start(self._generators[row])) for row in rows]
@@ -131,14 +134,9 @@ class Hopper(MujocoVectorEnv):
         return np.concatenate([fields["qpos"][:, 1:], np.clip(fields["qvel"], -10, 10)], axis=1)
 
     def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        qpos, qvel = after["qpos"], after["qvel"]
-        velocity = (qpos[:, 0] - before["qpos"][:, 0]) / self._dt
-        healthy = (
-            (np.abs(qpos[:, 2:]) < 100).all(axis=1)
-            & (np.abs(qvel) < 100).all(axis=1)
-            & (qpos[:, 1] > 0.7)
-            & (qpos[:, 1] < np.inf)
-            & (np.abs(qpos[:, 2]) < 0.2)
-        )
+        state = after["state"]  # qpos (x, z, angle, ...), qvel
+        velocity = (state[:, 0] - before["state"][:, 0]) / self._dt
+        largest = np.abs(state[:, 2:]).max(axis=1)
+        healthy = (largest < 100) & (state[:, 1] > 0.7) & (np.abs(state[:, 2]) < 0.2)
         # In the precision of the actions, as Gymnasium: float32 actions have a float32 cost.
-        return (velocity + healthy * 1.0) - 1e-3 * np.square(actions).sum(axis=1), ~healthy
+        return (velocity + healthy) - 1e-3 * np.square(actions).sum(axis=1), ~healthy
