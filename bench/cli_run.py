@@ -109,10 +109,16 @@ def add_parser(commands: Any) -> None:
     how.add_argument("--variant", metavar="NAME", help="a named set of settings, such as authors")
     how.add_argument("--label", metavar="X", help="record the runs as <algorithm>+X")
     where = parser.add_argument_group("where and how")
-    where.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default: runs)")
-    where.add_argument("--workers", metavar="N", help="processes of one thread each (default: the cores of this machine)")
+    where.add_argument(
+        "--out", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs (default: runs)"
+    )
+    where.add_argument(
+        "--workers", metavar="N", help="processes of one thread each (default: the cores of this machine)"
+    )
     where.add_argument("--executor", choices=("local", "slurm"), default="local", help="who runs them (default: local)")
-    where.add_argument("--wandb", choices=MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)")
+    where.add_argument(
+        "--wandb", choices=MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)"
+    )
     where.add_argument("--dry-run", action="store_true", help="print the runs and a forecast, and run nothing")
     parser.set_defaults(function=command)
 
@@ -126,8 +132,8 @@ def check_packages() -> None:
         if root / name not in where:
             found = f"found in {where[0]}" if where else "not found"
             raise UserError(
-                f"the package {name!r} of this project ({root / name}) is {found}; another package of that name shadows "
-                "ours: use a virtual environment of its own (make setup), or run from another folder"
+                f"the package {name!r} of this project ({root / name}) is {found}; another of that name shadows it: "
+                "use a virtual environment of its own (make setup), or run from another folder"
             )
 
 
@@ -310,9 +316,7 @@ def _stop(stops: Any) -> bool:
     return bool(stops.count)
 
 
-def run_grid(
-    configs: Sequence[RunConfig], out: Path, workers: int, tracking: str, standing: dict[Path, State]
-) -> int:
+def run_grid(configs: Sequence[RunConfig], out: Path, workers: int, tracking: str, standing: dict[Path, State]) -> int:
     """Do a grid on this machine and say how it went; exit code 1 if a run failed."""
     from slurm import grid
     from slurm.forecast import forecast, measured

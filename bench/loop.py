@@ -103,9 +103,7 @@ def resolve(config: RunConfig) -> tuple[type, Any]:
     """Return the method's class and its settings, which must exist and fit: a `UserError` says what does not."""
     from algorithms import resolve as resolve_algorithm
 
-    return resolve_algorithm(
-        config.algorithm, get_task(config.task), config.preset, config.variant, dict(config.settings)
-    )
+    return resolve_algorithm(config.algorithm, config.task, config.preset, config.variant, config.settings)
 
 
 def identity(config: RunConfig, settings: Any) -> dict[str, Any]:

@@ -33,7 +33,6 @@ IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "set
 ALIVE_S = 120.0  # a heartbeat older than this, in seconds, belongs to a process that is gone
 
 
-
 class RunInUse(UserError):
     """Another process owns the run."""
 

@@ -32,9 +32,7 @@ def cost(config: RunConfig) -> float:
     return _TASK_COST[config.task] * _METHOD_COST.get(config.method, 1.0)
 
 
-def longest_first(
-    configs: Iterable[RunConfig], estimate: Callable[[RunConfig], float] = cost
-) -> tuple[RunConfig, ...]:
+def longest_first(configs: Iterable[RunConfig], estimate: Callable[[RunConfig], float] = cost) -> tuple[RunConfig, ...]:
     """Return the runs with the longest first, which keeps all cores busy to the end; ties keep their order."""
     return tuple(sorted(configs, key=estimate, reverse=True))
 
@@ -48,9 +46,7 @@ def _check(preset: str, tasks: Sequence[str] | None, seeds: Sequence[int] | None
         raise UserError("no seeds: a grid needs at least one")
 
 
-def _cells(
-    preset: str, tasks: Sequence[str] | None, trajectories: Sequence[int] | None
-) -> list[tuple[str, int]]:
+def _cells(preset: str, tasks: Sequence[str] | None, trajectories: Sequence[int] | None) -> list[tuple[str, int]]:
     """Return the (task, size) cells of Table 1 that the preset and the filters leave."""
     cells = [(task.name, size) for task in TASKS.values() for size in task.trajectories]
     if trajectories is not None:

@@ -1,5 +1,6 @@
 """A worker process: imports torch once, then serves one run after the other."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Mapping
@@ -67,10 +68,8 @@ def serve(connection: Connection, out: Path, tracking: str) -> None:
 
 def _serve_one(loop: Any, config: RunConfig, out: Path, tracking: str, connection: Connection, stop: Any) -> Ended:
     def report(progress: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):  # the parent died: `stop` finds out, too, and ends the run in good order
             connection.send(progress)
-        except OSError:  # the parent died: `stop` finds out, too, and ends the run in good order
-            pass
 
     try:
         outcome = loop.run(config, out, report, stop, tracking)
