@@ -1,4 +1,4 @@
-"""GAIL (Ho & Ermon 2016; the paper's eq. 3-5): a discriminator gives the reward, a policy-gradient generator follows it.
+"""GAIL (Ho & Ermon 2016; the paper's eq. 3-5): a discriminator gives the reward, a policy gradient follows it.
 
 D(s, a) is the probability that a pair comes from the *agent* (see `algorithms.discriminator`); the agent minimises
 E[log D] - lambda H(pi). One iteration: act, train D on the batch, turn D into rewards, let the generator improve.
@@ -25,7 +25,7 @@ from algorithms.trpo import TRPO, TRPOConfig, distribution
 from bench.algorithm import AlgorithmConfig, Metrics
 from bench.policy import Policy
 from bench.seeding import Streams
-from bench.tasks import Task
+from bench.tasks import TASKS, Task
 from bench.trajectory import Demonstrations
 
 
@@ -35,8 +35,8 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     generator: Literal["trpo", "reinforce"] = Field("trpo", description="how the policy follows the reward [paper]")
     steps: int = Field(100, gt=0, description="steps of every environment in an iteration [ours: per task]")
     hidden: tuple[int, ...] = Field((100, 100), description="hidden ReLU layers of the policy [paper; width H&E]")
-    reward_form: Literal["positive", "negative", "task"] = Field(
-        "task", description="-log D or log(1 - D), or what the task's table says [H&E: per task]"
+    reward_form: Literal["positive", "negative"] = Field(
+        "positive", description="-log D (>= 0, favours long episodes) or log(1 - D) (<= 0, short ones) [H&E: per task]"
     )
     entropy: float = Field(0.0, ge=0, description="lambda, weight of the causal entropy [paper; H&E: 0]")
     init: Literal["random", "bc"] = Field("random", description="first policy [paper: random]")
@@ -48,6 +48,33 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
     gradient_penalty: float = Field(1.0, ge=0, description="weight of D's gradient penalty [ours: see findings]")
     normalizer: str = "running"
+
+
+_CLASSIC_BATCH: dict[str, Any] = {"num_envs": 50, "steps": 100, "iterations": 80}
+_MUJOCO_BATCH: dict[str, Any] = {"num_envs": 32, "steps": 320, "iterations": 300}
+
+
+def _for_tasks(
+    classic: Mapping[str, Any], mujoco: Mapping[str, Any], **per_task: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return {task: settings}, a task's own over its family's."""
+    families = {"classic": classic, "mujoco": mujoco}
+    return {
+        name: {"reward_form": task.reward_form, **families[task.family], **per_task.get(name, {})}
+        for name, task in TASKS.items()
+    }
+
+
+# Tuned on run seeds from 1000 on. `iterations` is the budget.
+TRPO_TUNED = _for_tasks(_CLASSIC_BATCH, _MUJOCO_BATCH)
+REINFORCE_TUNED = _for_tasks(_CLASSIC_BATCH, _MUJOCO_BATCH)
+# Ho & Ermon's budgets: 300 iterations of 5,000 steps, 500 of 50,000, Humanoid 1,500 of 50,000.
+PAPER = _for_tasks(
+    {"num_envs": 50, "steps": 100, "iterations": 300},
+    {"num_envs": 50, "steps": 1000, "iterations": 500},
+    humanoid={"iterations": 1500},
+)
+SMOKE: dict[str, Any] = {"iterations": 2, "num_envs": 8, "steps": 25}
 
 
 def reward(logits: Tensor, form: str) -> Tensor:
@@ -63,7 +90,6 @@ class GAIL:
     def __init__(self, config: GAILConfig, task: Task, demonstrations: Demonstrations, env: Any, streams: Streams):
         self.config = config
         self.env_steps = 0
-        self.reward_form = task.reward_form if config.reward_form == "task" else config.reward_form
         init = streams.torch("init")
         self.learner = Policy.for_env(env, hidden=config.hidden, generator=init)
         set_normalisers(self.learner, demonstrations)
@@ -132,7 +158,7 @@ class GAIL:
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, agent: Tensor) -> NDArray[np.float64]:
         """Return D's reward [T, N]; the causal entropy enters as -lambda log pi(a|s) of each step."""
-        rewards = reward(self.discriminator.logits(agent), self.reward_form).view(rollout.rewards.shape)
+        rewards = reward(self.discriminator.logits(agent), self.config.reward_form).view(rollout.rewards.shape)
         if self.config.entropy:
             current = distribution(self.learner, self.learner(rollout.x))
             rewards = rewards - self.config.entropy * current.log_prob(rollout.actions)
