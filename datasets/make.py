@@ -75,7 +75,6 @@ def make_demonstrations(
 
 def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: str | None) -> Dataset:
     from datasets.collect import FIRST_SEED, collect
-    from datasets.expert import load_expert
 
     actor, name, digest = _policy(task, policy)
     dataset_id = stores.check_id(dataset_id or (default_id(task) if policy is None else _policy_id(task, policy)))
@@ -91,6 +90,8 @@ def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: s
         if there.episodes >= wanted:
             return there
     if actor is None:
+        from datasets.expert import load_expert
+
         actor = load_expert(task)
 
     have = 0 if there is None else there.episodes
