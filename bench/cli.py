@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from analysis import main as analysis
 from bench import __version__, cli_data, cli_look, cli_run
 from bench.errors import UserError
 
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     main_parser.add_argument("--version", action="version", version=f"bench {__version__}")
     commands = main_parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     cli_run.add_parser(commands)
+    analysis.add_parsers(commands)
     cli_look.add_parsers(commands)
     cli_data.add_parsers(commands)
     return main_parser

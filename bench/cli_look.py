@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from bench.cli_text import positive, table
 from bench.errors import UserError
 from bench.record import find_runs, read_json, state
 
@@ -31,12 +32,8 @@ def add_parsers(commands: Any) -> None:
 
 def evaluate(args: argparse.Namespace) -> int:
     """Carry out ``bench evaluate``."""
-    from bench.cli_run import integers
-
     config = read_json(args.run / "config.json")
-    episodes = integers(args.episodes)[0]
-    if episodes < 1:
-        raise UserError("--episodes 0: at least one is needed")
+    episodes = positive(args.episodes)
     import numpy as np
 
     from bench.evaluate import evaluate as play
@@ -92,20 +89,20 @@ def status(args: argparse.Namespace) -> int:
         return 0
     if not rows:
         raise UserError(f"{args.directory} holds no runs")
-    from rich.console import Console
-    from rich.table import Table
-
     states = ("finished", "running", "cut short", "failed")
-    table = Table("task", "trajectories", "algorithm", *states, title=f"{len(rows)} runs in {args.directory}")
     cells: dict[tuple[str, int, str], Counter[str]] = {}
     for row in rows:
         cells.setdefault((row["task"], row["trajectories"], row["algorithm"]), Counter())[row["state"]] += 1
-    for (task, size, algorithm), count in sorted(cells.items()):
-        table.add_row(task, str(size), algorithm, *(str(count[name] or "") for name in states))
-    console = Console()
-    console.print(table)
+    table(
+        f"{len(rows)} runs in {args.directory}",
+        ["task", "trajectories", "algorithm", *states],
+        [
+            [task, str(size), algorithm, *(str(count[name] or "") for name in states)]
+            for (task, size, algorithm), count in sorted(cells.items())
+        ],
+    )
     for row in rows:
         if row["state"] == "failed":
             why = (Path(row["run"]) / "error.txt").read_text().strip().splitlines()[-1:]
-            console.print(f"failed: {row['run']}: {''.join(why)}", markup=False, highlight=False)
+            print(f"failed: {row['run']}: {''.join(why)}")  # noqa: T201
     return 0

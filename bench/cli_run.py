@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import json
 import os
 import signal
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.cli_text import integer, integers, names, positive, seeds, setting
 from bench.config import PRESETS, RunConfig
 from bench.errors import UserError
 from bench.progress import Display, duration
@@ -31,53 +31,6 @@ can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajec
   bench run --task hopper --algorithm mgail-advanced --trajectories 4 --seed 0 --set horizon=50 --label long
   bench run --task cartpole --algorithm my_method.py:MyMethod --trajectories 1 --seed 0
 """
-
-
-def names(text: str) -> list[str]:
-    """Split a comma-separated list."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def _integer(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise UserError(f"{text!r} is not an integer") from None
-    if value < 0:
-        raise UserError(f"{text!r} should not be negative")
-    return value
-
-
-def integers(text: str) -> list[int]:
-    """Read a list of integers: ``0,3,7`` or ``10-14``."""
-    values: list[int] = []
-    for part in names(text):
-        first, dash, last = part.partition("-")
-        values += range(_integer(first), _integer(last) + 1) if dash and first else [_integer(part)]
-    if not values:
-        raise UserError(f"{text!r} holds no numbers")
-    return list(dict.fromkeys(values))
-
-
-def seeds(text: str) -> list[int]:
-    """Read run seeds: ``5`` means 0 to 4, ``0,3,7`` and ``10-14`` mean themselves."""
-    if "," in text or "-" in text:
-        return integers(text)
-    count = _integer(text)
-    if count == 0:
-        raise UserError("--seeds 0: a grid needs at least one seed")
-    return list(range(count))
-
-
-def setting(text: str) -> tuple[str, Any]:
-    """Read ``key=value``; the value is JSON if it can be read so, else a string."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {text}: should read key=value")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
 
 
 def add_parser(commands: Any) -> None:
@@ -144,7 +97,7 @@ def configs_of(args: argparse.Namespace) -> tuple[tuple[RunConfig, ...], bool]:
     tasks = names(args.tasks) if args.tasks else None
     algorithms = names(args.algorithms) if args.algorithms else None
     sizes = integers(args.trajectories) if args.trajectories else None
-    chosen = [_integer(args.seed)] if args.seed is not None else seeds(args.seeds) if args.seeds else None
+    chosen = [integer(args.seed)] if args.seed is not None else seeds(args.seeds) if args.seeds else None
     common: dict[str, Any] = {
         "variant": args.variant,
         "settings": dict(setting(text) for text in args.settings),
@@ -191,7 +144,7 @@ def command(args: argparse.Namespace) -> int:
     check_packages()
     if args.executor == "slurm":
         raise UserError("--executor slurm is not built yet; --executor local runs on the cores of this machine")
-    workers = _workers(args.workers)
+    workers = positive(args.workers) if args.workers else len(os.sched_getaffinity(0))
     configs, single = configs_of(args)
     if not configs:
         raise UserError("nothing to run: no entry fits these filters")
@@ -204,14 +157,6 @@ def command(args: argparse.Namespace) -> int:
     if single and configs:
         return run_single(configs[0], args.out, args.wandb)
     return run_grid(configs, args.out, workers, args.wandb, standing)
-
-
-def _workers(text: str | None) -> int:
-    if text is None:
-        return len(os.sched_getaffinity(0))
-    if _integer(text) == 0:
-        raise UserError("--workers 0: at least one is needed")
-    return int(text)
 
 
 def _standing(configs: Sequence[RunConfig], out: Path) -> dict[Path, State]:

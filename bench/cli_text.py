@@ -1,0 +1,74 @@
+"""Text in, text out: reading the values of flags, printing tables."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from bench.errors import UserError
+
+
+def names(text: str) -> list[str]:
+    """Split a comma-separated list; each name counts once."""
+    found = list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not found:
+        raise UserError(f"{text!r} holds no names")
+    return found
+
+
+def integer(text: str) -> int:
+    """Read an integer from 0 up."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise UserError(f"{text!r} is not an integer") from None
+    if value < 0:
+        raise UserError(f"{text!r} should not be negative")
+    return value
+
+
+def positive(text: str) -> int:
+    """Read an integer from 1 up."""
+    value = integer(text)
+    if value == 0:
+        raise UserError("0 is too few: at least one is needed")
+    return value
+
+
+def integers(text: str) -> list[int]:
+    """Read a list of integers: ``0,3,7`` or ``10-14``; each counts once."""
+    values: list[int] = []
+    for part in names(text):
+        first, dash, last = part.partition("-")
+        values += range(integer(first), integer(last) + 1) if dash and first else [integer(part)]
+    if not values:
+        raise UserError(f"{text!r} holds no numbers")
+    return list(dict.fromkeys(values))
+
+
+def seeds(text: str) -> list[int]:
+    """Read run seeds: ``5`` means 0 to 4; ``0,3,7`` and ``10-14`` mean themselves."""
+    return integers(text) if "," in text or "-" in text[1:] else list(range(positive(text)))
+
+
+def setting(text: str) -> tuple[str, Any]:
+    """Read ``key=value``; the value is JSON if it can be read so, else a string."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise UserError(f"--set {text}: should read key=value")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    Console(markup=False, highlight=False).print(shown)
