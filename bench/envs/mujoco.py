@@ -1,6 +1,7 @@
 """MuJoCo tasks for N rows at the speed of physics: one MjModel, N MjData, everything else for all rows at once."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,16 @@ Fields = Mapping[str, Floats]
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 
 
+def _load(path: Path) -> mujoco.MjModel:
+    """Compile one of Gymnasium's models, without MuJoCo's warnings about how it is written."""
+    handler = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(lambda message: None)
+    try:
+        return mujoco.MjModel.from_xml_path(str(path))
+    finally:
+        mujoco.set_mju_user_warning(handler)
+
+
 class MujocoVectorEnv(ExactVectorEnv):
     """Base of the MuJoCo tasks.
 
@@ -31,8 +42,11 @@ class MujocoVectorEnv(ExactVectorEnv):
     reset_noise: ClassVar[float]
     fields: ClassVar[tuple[str, ...]] = ("qpos", "qvel")
 
-    def __init__(self, num_envs: int, horizon: int):
-        self._model = mujoco.MjModel.from_xml_path(str(ASSETS / self.model_file))
+    reads_contact_forces: ClassVar[bool] = False  # only then they are computed: they do not change the dynamics
+    normal_velocities: ClassVar[bool] = False  # initial velocities are drawn from a normal, not a uniform distribution
+
+    def __init__(self, num_envs: int, horizon: int, threads: int = 1):
+        self._model = _load(ASSETS / self.model_file)
         self._data = [mujoco.MjData(self._model) for _ in range(num_envs)]
         self._init_qpos, self._init_qvel = self._data[0].qpos.copy(), self._data[0].qvel.copy()
         self._dt = self._model.opt.timestep * self.frame_skip
@@ -48,6 +62,8 @@ class MujocoVectorEnv(ExactVectorEnv):
         self._values = np.zeros((num_envs, ends[-1]))
         low, high = self._model.actuator_ctrlrange.astype(np.float32).T
         unbounded = np.full(self._observe(self._fields(self._values[:1])).shape[1], np.inf)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._threads = threads
         super().__init__(num_envs, horizon, Box(-unbounded, unbounded, dtype=np.float64), Box(low, high))
 
     def _fields(self, values: Floats) -> Fields:
@@ -74,21 +90,29 @@ class MujocoVectorEnv(ExactVectorEnv):
         """Draw the positions and velocities of a new episode, in Gymnasium's order."""
         noise = self.reset_noise
         qpos = self._init_qpos + generator.uniform(-noise, noise, size=self._model.nq)
-        qvel = self._init_qvel + generator.uniform(-noise, noise, size=self._model.nv)
-        return qpos, qvel
+        if self.normal_velocities:
+            return qpos, self._init_qvel + noise * generator.standard_normal(self._model.nv)
+        return qpos, self._init_qvel + generator.uniform(-noise, noise, size=self._model.nv)
 
     def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         before = self._fields(self._values[rows])
-        self._advance(actions, self._simulators if isinstance(rows, slice) else [self._simulators[row] for row in rows])
+        simulators = self._simulators if isinstance(rows, slice) else [self._simulators[row] for row in rows]
+        if self._pool is None:
+            self._advance(simulators, actions)
+        else:  # mj_step releases the GIL
+            slices = [slice(thread, None, self._threads) for thread in range(self._threads)]
+            list(self._pool.map(self._advance, [simulators[s] for s in slices], [actions[s] for s in slices]))
         after = self._gather(rows)
         reward, terminated = self._judge(before, after, actions)
         return self._observe(after), reward, terminated
 
-    def _advance(self, actions: NDArray, simulators: list[tuple[Floats, mujoco.MjData]]) -> None:
+    def _advance(self, simulators: list[tuple[Floats, mujoco.MjData]], actions: NDArray) -> None:
         model, frame_skip, mj_step = self._model, self.frame_skip, mujoco.mj_step
         for (control, data), action in zip(simulators, actions, strict=True):
             control[:] = action
             mj_step(model, data, frame_skip)
+            if self.reads_contact_forces:
+                mujoco.mj_rnePostConstraint(model, data)
 
     def _reset_rows(self, rows: NDArray[np.integer]) -> Floats:
         starts = [np.concatenate(self._start(self._generators[row])) for row in rows]
@@ -122,21 +146,7 @@ class MujocoVectorEnv(ExactVectorEnv):
             mujoco.mj_setState(self._model, data, row_state, mujoco.mjtState.mjSTATE_INTEGRATION)
         self._values[:] = state["fields"]
 
-
-class Hopper(MujocoVectorEnv):
-    """Hopper-v5."""
-
-    model_file = "hopper.xml"
-    frame_skip = 4
-    reset_noise = 5e-3
-
-    def _observe(self, fields: Fields) -> Floats:
-        return np.concatenate([fields["qpos"][:, 1:], np.clip(fields["qvel"], -10, 10)], axis=1)
-
-    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        state = after["state"]  # qpos (x, z, angle, ...), qvel
-        velocity = (state[:, 0] - before["state"][:, 0]) / self._dt
-        largest = np.abs(state[:, 2:]).max(axis=1)
-        healthy = (largest < 100) & (state[:, 1] > 0.7) & (np.abs(state[:, 2]) < 0.2)
-        # In the precision of the actions, as Gymnasium: float32 actions have a float32 cost.
-        return (velocity + healthy) - 1e-3 * np.square(actions).sum(axis=1), ~healthy
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the threads, if there are any."""
+        if self._pool is not None:
+            self._pool.shutdown()
