@@ -64,8 +64,8 @@ def set_normalisers(policy: Policy, demonstrations: Demonstrations) -> None:
     pairs = [("observation", demonstrations.observations)]
     if not policy.discrete:
         pairs.append(("action", demonstrations.actions))
-    for name, values in pairs:
-        values = torch.tensor(values, dtype=torch.float64)
+    for name, array in pairs:
+        values = torch.tensor(array, dtype=torch.float64)
         std = values.std(0, correction=0)
         policy.get_buffer(f"{name}_mean").copy_(values.mean(0))
         policy.get_buffer(f"{name}_std").copy_(torch.where(std > MINIMUM_STD, std, torch.ones_like(std)))

@@ -39,7 +39,7 @@ def _open(task: Task, store: Path | None, dataset_id: str | None) -> Dataset:
     root = store or stores.default_store()
     default = default_id(task)
     if dataset_id is None and not (root / default / "data" / "metadata.json").exists():
-        make_demonstrations(task, store=root)
+        make_demonstrations(task, store=root, show=False)  # a worker's terminal is not its own
     dataset = stores.open_path(default, root / default) if dataset_id is None else stores.open_dataset(dataset_id, root)
     _check_fits(task, dataset)
     if dataset_id is None and dataset.section is not None:

@@ -15,6 +15,7 @@ import numpy as np
 
 import bench
 from bench.errors import UserError
+from bench.progress import Display
 from bench.tasks import Task
 from bench.trajectory import Trajectory
 from datasets import store as stores
@@ -51,6 +52,7 @@ def make_demonstrations(
     store: Path | None = None,
     policy: str | None = None,
     dataset_id: str | None = None,
+    show: bool = True,
 ) -> Summary:
     """Make a dataset of a task, or extend the one that is there; what it has stays as it is.
 
@@ -61,6 +63,7 @@ def make_demonstrations(
         policy: ``file.py:function`` of a user's policy, see `datasets.collect.Function`; default: the shipped expert,
             which is sampled.
         dataset_id: Minari id (default: ``mgailbench/<task>/expert-v0``, or the function's name for a user's policy).
+        show: whether to show progress.
 
     Raises:
         UserError: a bad argument, a damaged dataset, another policy's dataset of the same id, or a full disk.
@@ -70,10 +73,10 @@ def make_demonstrations(
         raise UserError(f"cannot make {wanted} trajectories of {task.name}; 1 to {MOST} can be made")
     root = store or stores.default_store()
     with stores.locked(root):
-        return summary(_make(task, wanted, root, policy, dataset_id))
+        return summary(_make(task, wanted, root, policy, dataset_id, show))
 
 
-def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: str | None) -> Dataset:
+def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: str | None, show: bool) -> Dataset:
     from datasets.collect import FIRST_SEED, collect
 
     actor, name, digest = _policy(task, policy)
@@ -119,7 +122,7 @@ def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: s
     }
     if section["references"]:
         metadata |= {"ref_max_score": section["references"]["expert"], "ref_min_score": section["references"]["random"]}
-    with _progress(f"demonstrations of {task.name}", wanted - have) as on_progress:
+    with _progress(task, wanted - have, show) as on_progress:
         new = collect(task, actor, range(have, wanted), on_progress=on_progress)
         return stores.write(
             dataset_id, root, chain(old, new), env_spec, observation_space, action_space, section, metadata
@@ -181,12 +184,11 @@ def summary(dataset: Dataset) -> Summary:
 
 
 @contextmanager
-def _progress(description: str, episodes: int) -> Iterator[Callable[[float], None]]:
-    """Show a progress bar with the time left while episodes are made, if someone is looking."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(description, total=episodes)
-        yield lambda done: bar.update(task, completed=done)
+def _progress(task: Task, episodes: int, show: bool) -> Iterator[Callable[[float], None] | None]:
+    """Show how far the episodes are."""
+    if not show:
+        yield None
+        return
+    with Display([episodes], 1) as display:
+        display.start(0, f"demonstrations of {task.name}")
+        yield lambda done: display.update(0, 0, done / episodes, f"{done:.0f} of {episodes} trajectories")
