@@ -20,7 +20,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_LAZY = {"load": "bench.load", "load_policy": "bench.policy"}
+_LAZY = {"load": "bench.frame", "load_policy": "bench.policy"}
 
 
 def __getattr__(name: str) -> Any:

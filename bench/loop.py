@@ -99,7 +99,7 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def resolve(config: RunConfig) -> tuple[type, Any]:
+def resolve(config: RunConfig) -> tuple[Any, Any]:
     """Return the method's class and its settings, which must exist and fit: a `UserError` says what does not."""
     from algorithms import resolve as resolve_algorithm
 
