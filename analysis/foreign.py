@@ -1,7 +1,7 @@
 """A tidy CSV of anybody's episodes -> `Results`: columns algorithm, task, trajectories, seed, episode, return.
 
-Optional columns: length, terminated; of the whole run env_steps, wall_s and core_s; and the returns to normalise by, expert,
-expert_deterministic and random (`bench.load` gives all of them). Other columns are ignored.
+Optional columns: length, terminated; of the whole run env_steps, wall_s and core_s; the returns to normalise by,
+expert, expert_deterministic and random (`bench.load` gives all of them). Other columns are ignored.
 """
 
 import gzip

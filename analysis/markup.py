@@ -1,0 +1,163 @@
+"""A table as Markdown, CSV, LaTeX (booktabs) or HTML. What it says is decided elsewhere."""
+
+import csv
+import html
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Text:
+    """The content of one field: text, bold or not, with a fainter second line or none."""
+
+    text: str
+    bold: bool = False
+    second: str = ""
+
+
+Field = str | Text
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's header and alignment."""
+
+    header: str
+    align: Literal["left", "right", "center"] = "right"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table: columns, rows of as many fields, and the rows before which a rule is drawn."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Field]]
+    rules: frozenset[int] = frozenset()
+
+
+def _field(field: Field) -> Text:
+    return field if isinstance(field, Text) else Text(field)
+
+
+def markdown(grid: Grid) -> str:
+    """Return the table as GitHub-flavoured Markdown."""
+
+    def one(field: Field) -> str:
+        part = _field(field)
+        text = part.text.replace("|", "\\|")
+        text = f"**{text}**" if part.bold else text
+        return f"{text}<br>{part.second}" if part.second else text
+
+    marks = {"left": ":--", "right": "--:", "center": ":-:"}
+    lines = [[column.header for column in grid.columns], [marks[column.align] for column in grid.columns]]
+    lines += [[one(field) for field in row] for row in grid.rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "<": "$<$",
+    ">": "$>$",
+    "×": r"$\times$",
+    "†": r"$\dagger$",
+    "…": r"\dots{}",
+    "▲": r"$\blacktriangle$",
+    "▼": r"$\blacktriangledown$",
+}
+
+
+def tex_escape(text: str) -> str:
+    """Return text as LaTeX sets it literally."""
+    return "".join(_TEX.get(sign, sign) for sign in text)
+
+
+def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> str:
+    """Return the table as a LaTeX float; it needs the packages booktabs and amssymb."""
+
+    def one(field: Field) -> str:
+        part = _field(field)
+        text = rf"\textbf{{{tex_escape(part.text)}}}" if part.bold else tex_escape(part.text)
+        return rf"\shortstack[r]{{{text}\\{{\scriptsize {tex_escape(part.second)}}}}}" if part.second else text
+
+    layout = "".join(column.align[0] for column in grid.columns)
+    lines = ["% needs \\usepackage{booktabs,amssymb}", r"\begin{table*}", r"\centering\footnotesize"]
+    lines += [rf"\caption{{{tex_escape(caption)}}}\label{{{label}}}", rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
+    lines += [" & ".join(tex_escape(column.header) for column in grid.columns) + r" \\", r"\midrule"]
+    for i, row in enumerate(grid.rows):
+        if i and i in grid.rules:
+            lines.append(r"\midrule")
+        lines.append(" & ".join(one(field) for field in row) + r" \\")
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par\smallskip\raggedright\scriptsize {tex_escape(plain(note))}" for note in notes]
+    return "\n".join([*lines, r"\end{table*}", ""])
+
+
+_STYLE = """\
+:root { color-scheme: light dark; --faint: light-dark(#6a6a6a, #9a9a9a); --rule: light-dark(#ddd, #444); }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tabular-nums; }
+th, td { padding: 0.22rem 0.7rem; vertical-align: top; white-space: nowrap; }
+td:last-child { white-space: normal; min-width: 9rem; }
+thead th { border-bottom: 2px solid var(--rule); vertical-align: bottom; }
+tr.rule > * { border-top: 1px solid var(--rule); }
+small, figcaption { color: var(--faint); }
+.left { text-align: left; } .right { text-align: right; } .center { text-align: center; }
+"""
+
+
+def html_table(grid: Grid) -> str:
+    """Return the table as HTML."""
+
+    def one(tag: str, field: Field, align: str) -> str:
+        part = _field(field)
+        text = html.escape(part.text)
+        text = f"<b>{text}</b>" if part.bold else text
+        text += f"<br><small>{html.escape(part.second)}</small>" if part.second else ""
+        return f'<{tag} class="{align}">{text}</{tag.split()[0]}>'
+
+    head = "".join(one('th scope="col"', column.header, column.align) for column in grid.columns)
+    lines = ['<div class="scroll"><table>', f"<thead><tr>{head}</tr></thead>", "<tbody>"]
+    for i, row in enumerate(grid.rows):
+        fields = "".join(one("td", field, column.align) for field, column in zip(row, grid.columns, strict=True))
+        lines.append(f"<tr{' class=rule' if i in grid.rules else ''}>{fields}</tr>")
+    return "\n".join([*lines, "</tbody></table></div>", ""])
+
+
+def html_page(title: str, body: str) -> str:
+    """Return a whole page that needs nothing but itself."""
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>\n'
+        f"<style>\n{_STYLE}</style></head>\n<body>\n{body}</body>\n</html>\n"
+    )
+
+
+def html_inline(text: str) -> str:
+    """Return a line of text with `code` as HTML."""
+    return re.sub(r"`([^`]*)`", r"<code>\1</code>", html.escape(text))
+
+
+def plain(text: str) -> str:
+    """Return a line of text without the marks of code."""
+    return text.replace("`", "")
+
+
+def csv_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> str:
+    """Return rows as CSV with full precision; None is an empty field."""
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue()

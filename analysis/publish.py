@@ -1,0 +1,71 @@
+"""``bench publish``: finished runs -> the committed results, and everything that is rendered from them."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from analysis import committed
+from analysis.document import Document
+from analysis.load import RESULTS, RUN, Problem, Results
+from analysis.records import FINAL_EPISODES, read_runs
+from bench.errors import UserError
+from bench.record import write_bytes
+
+PARTS = ("table1", "figure5", "wilcoxon")
+
+
+def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path, Results]:
+    """Add the finished runs below `directories` to the results in `out`, and render them.
+
+    A run that is there already (same algorithm, task, trajectories and seed) is replaced. Smoke runs, evaluated on
+    fewer episodes than the protocol's, are left out.
+
+    Returns:
+        The folder, and all that it holds now; its `problems` are those of the runs that were read.
+
+    Raises:
+        UserError: no finished run, unreadable results, or a folder that cannot be written.
+    """
+    out = RESULTS if out is None else out
+    new = _of_full_length(read_runs(directories))
+    old = committed.read_results(out) if committed.holds_results(out) else None
+    merged = committed.merge(old, new)
+    written = committed.files(merged, command=shlex.join(["bench", *sys.argv[1:]]))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write into {out}: {error.strerror or error}") from None
+    for name, content in written.items():
+        write_bytes(out / name, content)
+    render(out)
+    return out, replace(merged, problems=new.problems)
+
+
+def render(out: Path = RESULTS) -> list[str]:
+    """Render published results into their own folder; the same results give the same bytes."""
+    return Document.build(committed.read_results(out)).write(out, PARTS)
+
+
+def _of_full_length(results: Results) -> Results:
+    """Return the results without smoke runs, which are listed."""
+    full = results.runs["n_episodes"] >= FINAL_EPISODES
+    if full.all():
+        return results
+    if not full.any():
+        raise UserError(
+            f"{results.source}: all of them are smoke runs, evaluated on fewer than {FINAL_EPISODES} episodes"
+        )
+    kept = results.runs[full]
+    keys = kept.set_index(RUN).index
+    problem = Problem(
+        "unequal", f"{int((~full).sum())} smoke runs", f"not published: fewer than {FINAL_EPISODES} episodes"
+    )
+    return replace(
+        results,
+        runs=kept.reset_index(drop=True),
+        episodes=results.episodes[results.episodes.set_index(RUN).index.isin(keys)].reset_index(drop=True),
+        curves=results.curves[results.curves.set_index(RUN).index.isin(keys)].reset_index(drop=True),
+        problems=(*(p for p in results.problems if "smoke" not in p.what), problem),
+    )

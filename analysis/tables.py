@@ -1,0 +1,213 @@
+"""The rows of Table 1 and of the tests as grids for `analysis.markup`, and the notes that belong below them."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from analysis.load import METHODS, Results
+from analysis.markup import Column, Field, Grid, Text
+from analysis.statistics import POOLED, Row, title
+from analysis.table1 import told_settings
+from analysis.wording import duration, finding, number, p_text, scope_text, short, task_title
+from bench.tasks import TASKS
+
+MARKS = {"better": " ▲", "worse": " ▼", "undecided": "", "not run": "", None: ""}
+# A policy that falls over ends the episode of these tasks, so that staying alive is worth something by itself.
+ENDS_EARLY = ("cartpole", "hopper", "walker2d", "ant", "humanoid")
+
+
+def overview(cells: Sequence[Row]) -> Grid:
+    """Return Table 1 as people know it: a row per cell, a column per method, ours above the paper's."""
+    algorithms = list(dict.fromkeys(row["algorithm"] for row in cells))
+    rows: list[list[Field]] = []
+    rules = set()
+    for task, of_task in groupby(cells, key=lambda row: row["task"]):
+        rules.add(len(rows))
+        for i, (n, of_cell) in enumerate(groupby(of_task, key=lambda row: row["trajectories"])):
+            by_algorithm = {row["algorithm"]: row for row in of_cell}
+            fields = [entry(by_algorithm[name]) if name in by_algorithm else Text("") for name in algorithms]
+            rows.append([Text(task_title(task)) if i == 0 else Text(""), Text(str(n)), *fields])
+    columns = [Column("task", "left"), Column("n"), *(Column(title(name)) for name in algorithms)]
+    return Grid(columns, rows, frozenset(rules))
+
+
+def entry(row: Row) -> Text:
+    """Return one entry of the overview: return ± spread over seeds (fraction of the expert), and the paper's return."""
+    paper = "" if row["paper_mean"] is None else f"paper {short(row['paper_mean'])}"
+    if not row["n_seeds"]:
+        return Text("not run", second=paper)
+    spread = "" if row["std_seeds"] is None else f" ± {short(row['std_seeds'])}"
+    score = "" if row["normalised"] is None else f" ({number(row['normalised'])})"
+    cut = "" if row["budget"] is None else "†"
+    return Text(f"{short(row['mean'])}{spread}{score}{cut}{MARKS[row['verdict']]}", row["bold"], paper)
+
+
+def entries_grid(cells: Sequence[Row]) -> Grid:
+    """Return every number of every entry that was run, one row each."""
+    columns = [
+        *(Column("task", "left"), Column("n"), Column("method", "left"), Column("seeds"), Column("mean")),
+        *(Column("± seeds"), Column("± episodes"), Column("normalised"), Column("to mean action")),
+        *(Column("paper"), Column("± paper"), Column("paper, normalised"), Column("against the paper", "left")),
+        *(Column("environment steps"), Column("core time")),
+    ]
+    run = [row for row in cells if row["n_seeds"]]
+    rows: list[list[Field]] = []
+    for row in run:
+        verdict = row["verdict"] or ""
+        if row["verdict_p"] is not None:
+            verdict += f", p = {p_text(row['verdict_p'])}"
+        numbers = [number(row[key]) for key in ("mean", "std_seeds", "std_episodes")]
+        scores = [number(row[key], 3) for key in ("normalised", "normalised_deterministic")]
+        paper = [number(row["paper_mean"]), number(row["paper_std"]), number(row["paper_normalised"], 3)]
+        costs = [number(row["env_steps"], 0) + ("" if row["budget"] is None else "†"), duration(row["core_s"])]
+        names: list[Field] = [
+            task_title(row["task"]),
+            str(row["trajectories"]),
+            Text(title(row["algorithm"]), row["bold"]),
+        ]
+        rows.append([*names, str(row["n_seeds"]), *numbers, *scores, *paper, verdict, *costs])
+    rules = frozenset(
+        i
+        for i in range(1, len(run))
+        if (run[i]["task"], run[i]["trajectories"]) != (run[i - 1]["task"], run[i - 1]["trajectories"])
+    )
+    return Grid(columns, rows, rules)
+
+
+def tests_grid(tests: Sequence[Row]) -> Grid:
+    """Return the rows of tests, one line each."""
+    columns = [
+        *(Column("a", "left"), Column("b", "left"), Column("over", "left"), Column("pairs"), Column("zeros")),
+        *(Column("W"), Column("p"), Column("p, Holm"), Column("effect"), Column("shift"), Column("95 % interval")),
+        *(Column("median a − b"), Column("scale", "left"), Column("finding", "left"), Column("note", "left")),
+    ]
+    rows: list[list[Field]] = []
+    rules = set()
+    previous = None
+    for row in tests:
+        group = (row["a"], row["b"], row["alternative"], row["scope"] in POOLED, row["scope"])
+        if previous is not None and group != previous:
+            rules.add(len(rows))
+        previous = group
+        digits = 3 if row["scale"] == "normalised" else 2
+        low, high = row["shift_low"], row["shift_high"]
+        two_sided = row["alternative"] == "two-sided"
+        rows.append(
+            [
+                title(row["a"]),
+                title(row["b"]),
+                scope_text(row) + ("" if two_sided else ", one-sided a > b"),
+                str(row["n_pairs"]),
+                str(row["n_zero"]),
+                number(row["statistic"], 1),
+                p_text(row["p_value"]),
+                p_text(row["p_holm"]),
+                number(row["effect_rank_biserial"]),
+                number(row["shift_hodges_lehmann"], digits),
+                "–" if low is None else f"[{number(low, digits)}, {number(high, digits)}]",
+                number(row["median_difference"], digits),
+                row["scale"],
+                finding(row) if two_sided else "",
+                row["note"],
+            ]
+        )
+    return Grid(columns, rows, frozenset(rules))
+
+
+def aggregates_grid(aggregates: Sequence[Row]) -> Grid:
+    """Return the interquartile means, a row per scope and method."""
+    columns = [Column("over", "left"), Column("method", "left"), Column("cells"), Column("runs")]
+    columns += [Column("interquartile mean"), Column("95 % interval"), Column("mean")]
+    rows: list[list[Field]] = [
+        [
+            scope_text(row),
+            title(row["algorithm"]),
+            str(row["n_cells"]),
+            str(row["n_runs"]),
+            number(row["iqm"], 3),
+            f"[{number(row['iqm_low'], 3)}, {number(row['iqm_high'], 3)}]",
+            number(row["mean"], 3),
+        ]
+        for row in aggregates
+    ]
+    return Grid(columns, rows, _rules(aggregates, "scope"))
+
+
+def improvements_grid(improvements: Sequence[Row]) -> Grid:
+    """Return the probabilities of improvement, a row per comparison and scope."""
+    columns = [Column("a", "left"), Column("b", "left"), Column("over", "left"), Column("cells")]
+    columns += [Column("P(a > b)"), Column("95 % interval")]
+    rows: list[list[Field]] = [
+        [
+            title(row["a"]),
+            title(row["b"]),
+            scope_text(row),
+            str(row["n_cells"]),
+            number(row["probability"]),
+            f"[{number(row['low'])}, {number(row['high'])}]",
+        ]
+        for row in improvements
+    ]
+    return Grid(columns, rows, _rules(improvements, "b"))
+
+
+def _rules(rows: Sequence[Row], key: str) -> frozenset[int]:
+    return frozenset(i for i in range(1, len(rows)) if rows[i][key] != rows[i - 1][key])
+
+
+def not_run(cells: Sequence[Row]) -> list[str]:
+    """Return a line per task and set of missing methods: the command that runs them, and what it will take if known."""
+    lines = []
+    missing = [row for row in cells if not row["n_seeds"] and row["command"]]
+    for task, rows in groupby(missing, key=lambda row: row["task"]):
+        of_task = list(rows)
+        sizes = {n: tuple(r["algorithm"] for r in of_task if r["trajectories"] == n) for n in TASKS[task].trajectories}
+        for methods in dict.fromkeys(names for names in sizes.values() if names):
+            chosen = [n for n, names in sizes.items() if names == methods]
+            lines.append(_command_line(task, chosen, methods, of_task))
+    return lines
+
+
+def _command_line(task: str, sizes: Sequence[int], methods: Sequence[str], rows: Sequence[Row]) -> str:
+    from analysis.table1 import command
+
+    forecasts = [row["forecast_core_s"] for row in rows if row["trajectories"] in sizes and row["algorithm"] in methods]
+    known = [seconds for seconds in forecasts if seconds is not None]
+    cost = f"about {sum(known) / 3600:.1f} core-hours" if len(known) == len(forecasts) else "cost not yet measured"
+    return f"{task_title(task)}: `{command(methods, [task], sizes)}` ({cost})"
+
+
+def notes(cells: Sequence[Row], results: Results) -> list[str]:
+    """Return what is to be known to read Table 1 rightly."""
+    lines = [
+        "n: number of expert trajectories. Mean: over seeds, each seed's mean over its episodes. ± seeds: standard "
+        "deviation of the seeds' means (ddof 1; – for one seed). ± episodes: of all episodes pooled (ddof 0).",
+        "Bold: better than every method it is tested against in its cell (Wilcoxon signed-rank over seeds, two-sided, "
+        "Holm p < 0.05 over the cells of the comparison).",
+    ]
+    if any(row["normalised"] is not None for row in cells):
+        lines.append(
+            "Normalised, and in parentheses: (return − random) / (expert − random), with the stochastic return of the "
+            "policy behind the demonstrations; `to mean action`: the same against that policy acting "
+            "deterministically, as the learned policies do."
+        )
+    if any(row["paper_normalised"] is not None for row in cells):
+        lines.append(
+            "Against the paper (▲ better, ▼ worse): today's tasks are not those of 2016, so fractions of the "
+            "respective expert are compared, ours by seed, the paper's as a fixed number above the random policy measured here; "
+            "signed-rank test, Holm p < 0.05 within a method; with fewer than 6 seeds it is undecided."
+        )
+    if results.foreign:
+        return lines
+    if any(row["budget"] is not None for row in cells):
+        lines.append("† fewer environment steps than Ho & Ermon's budget, which the paper's GAIL had.")
+    forms = {form: [t.title for t in TASKS.values() if t.reward_form == form] for form in ("positive", "negative")}
+    ending = [TASKS[name].title for name in ENDS_EARLY]
+    lines += [
+        f"GAIL's reward has a sign, and the sign tells the task: −log D ≥ 0 pays for staying alive "
+        f"({', '.join(forms['positive'])}), log(1 − D) ≤ 0 pays for ending ({', '.join(forms['negative'])}). Where "
+        f"episodes end early ({', '.join(ending)}), a part of a score needs no demonstration at all.",
+    ]
+    told = [f"{title(name)}: {settings}" for name, settings in told_settings(results).items() if name in METHODS]
+    if told:
+        lines.append("Settings of kind. " + ". ".join(told) + ".")
+    return lines

@@ -1,0 +1,76 @@
+"""Table 1, the tests and what is missing, for a terminal of 120 columns."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text as Styled
+
+from analysis import tables
+from analysis.markup import Grid, Text, plain
+from analysis.statistics import POOLED, Row
+from analysis.wording import conclusions, grouped
+
+if TYPE_CHECKING:
+    from analysis.document import Document
+
+WIDTH = 120
+
+
+def show(document: "Document", parts: Sequence[str]) -> None:
+    """Print the parts; as wide as the terminal, or 120 columns where there is none."""
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    if "table1" in parts:
+        console.print(_table(tables.overview(document.cells), "Table 1"))
+        for line in tables.notes(document.cells, document.results):
+            console.print(Styled("· " + plain(line), style="dim"))
+        _lines(console, "Not run", tables.not_run(document.cells))
+    if "wilcoxon" in parts:
+        shown = [
+            row for row in document.tests if row["scope"] in (*POOLED, "task") and row["alternative"] == "two-sided"
+        ]
+        if shown:
+            console.print(_table(_narrow(shown), "Wilcoxon signed-rank tests, two-sided, a − b"))
+        _lines(console, "", conclusions(document.tests) or ["No two methods that are to be compared have runs."])
+    if "figure5" in parts and not len(document.results.curves):
+        _lines(console, "Figure 5", ["not drawn: a table of final episodes holds no learning curves"])
+    _lines(console, "Left out, missing or uneven", grouped(document.results.problems))
+
+
+def _narrow(rows: Sequence[Row]) -> Grid:
+    """Return the grid of tests without the columns that only the files have room for."""
+    grid = tables.tests_grid(rows)
+    kept = [
+        i
+        for i, column in enumerate(grid.columns)
+        if column.header not in ("zeros", "W", "median a − b", "scale", "note")
+    ]
+    return Grid([grid.columns[i] for i in kept], [[row[i] for i in kept] for row in grid.rows], grid.rules)
+
+
+def _table(grid: Grid, title: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 1), pad_edge=False)
+    for column in grid.columns:
+        table.add_column(column.header, justify=column.align, overflow="fold", vertical="top")
+    for i, row in enumerate(grid.rows):
+        if i and i in grid.rules:
+            table.add_section()
+        table.add_row(*(_styled(field) for field in row))
+    return table
+
+
+def _styled(field: str | Text) -> Styled:
+    part = field if isinstance(field, Text) else Text(field)
+    style = "bold" if part.bold else "dim" if part.text == "not run" else ""
+    text = Styled(part.text, style=style)
+    return text.append("\n" + part.second, style="dim") if part.second else text
+
+
+def _lines(console: Console, heading: str, lines: Sequence[str]) -> None:
+    if lines and heading:
+        console.print(f"\n[bold]{heading}[/bold]")
+    for line in lines:
+        console.print(Styled(plain(line)), soft_wrap="bench run" in line)
