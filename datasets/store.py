@@ -238,7 +238,7 @@ def write(
     from minari.dataset.minari_storage import MinariStorage
 
     target = store / check_id(dataset_id)
-    partial = store / f".{dataset_id.replace('/', '-')}.partial"
+    partial = store.resolve() / f".{dataset_id.replace('/', '-')}.partial"  # Minari loses its way on relative paths
     try:
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
         (partial / "data").mkdir(parents=True)
@@ -266,7 +266,7 @@ def write(
         for name in ("main_data.hdf5", "metadata.json"):
             (partial / "data" / name).replace(target / "data" / name)
     except (OSError, RuntimeError) as error:  # h5py reports a full disk as either
-        if isinstance(error, RuntimeError) and "write" not in str(error).lower():
+        if isinstance(error, FileNotFoundError) or (isinstance(error, RuntimeError) and "write" not in str(error)):
             raise
         reason = _reason(error)
         raise UserError(f"cannot write dataset {dataset_id} into {store}: {reason}") from None

@@ -165,6 +165,14 @@ def test_extension_keeps_what_was_there_and_equals_making_all_at_once(made, poli
     assert (tmp_path / more.id / data_file).read_bytes() == (made[0] / made[1] / data_file).read_bytes()
 
 
+def test_a_relative_store(policies, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MGAIL_BENCH_DATA", raising=False)
+    name = data.make_demonstrations(CARTPOLE, 2, policy=f"{policies}:balance").id
+    assert (tmp_path / "demonstrations" / name / "data" / "main_data.hdf5").exists()
+    assert len(data.load_demonstrations(CARTPOLE, 2, 0, dataset_id=name)) > 0
+
+
 def test_asking_for_fewer_changes_nothing(made, policies):
     before = (made[0] / made[1] / "data" / "metadata.json").stat().st_mtime_ns
     assert data.make_demonstrations(CARTPOLE, 3, made[0], policy=f"{policies}:balance").trajectories == 12
