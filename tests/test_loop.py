@@ -16,6 +16,7 @@ import pytest
 import torch
 
 import bench
+from algorithms import ALGORITHMS
 from bench import loop
 from bench.config import Protocol, RunConfig
 from bench.errors import UserError
@@ -235,3 +236,13 @@ def test_config_survives_json(whole: Path) -> None:
     text = (whole / "config.json").read_text()
     assert json.dumps(json.loads(text), indent=1) + "\n" == text
     assert not math.isnan(json.loads(text)["references"]["expert"])
+
+
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_every_method_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> None:
+    one = RunConfig(name, "cartpole", 1, 0, preset="smoke")
+    loop.run(one, tmp_path / "whole")
+    assert loop.run(one, tmp_path / "stopped", stop=lambda: True).status == "stopped"
+    assert loop.run(one, tmp_path / "stopped").status == "finished"
+    whole, stopped = (what_must_agree(one.directory(tmp_path / out)) for out in ("whole", "stopped"))
+    assert stopped == whole
