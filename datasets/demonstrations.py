@@ -90,7 +90,7 @@ def load_demonstrations(
 ) -> Demonstrations:
     """Return what a run with this seed is handed; only the trajectories it uses are read, and each is checked.
 
-    The trajectories are the first n of the seed's own permutation of the stored ones (seed 0: as stored), hence nested
+    The trajectories are the first n of the seed's own permutation of the stored ones (see `permutation`), hence nested
     in n. Of each, every k-th pair is kept from a random offset that belongs to the seed and the trajectory.
 
     Args:
@@ -111,7 +111,9 @@ def load_demonstrations(
         raise UserError(
             f"dataset {dataset.id} holds {dataset.episodes} trajectories, {trajectories} were asked for{hint}"
         )
-    chosen = permutation(dataset.episodes, seed)[:trajectories]
+    # Those that every store of the task holds come first: extending a store does not change what runs were handed.
+    base = dataset.episodes if dataset.section is None else min(task.stored, dataset.episodes)
+    chosen = permutation(base, dataset.episodes, seed)[:trajectories]
     whole = tuple(clipped(trajectory, dataset) for trajectory in dataset.read(chosen))
     step_size = subsample or task.subsample
     where = Streams(seed).numpy("subsampling").random(dataset.episodes)
@@ -130,7 +132,7 @@ def load_demonstrations(
         step=np.concatenate(steps),
         offsets=offsets,
         trajectories=whole,
-        digest=dataset.digest,
+        digest=dataset.digest(base if trajectories <= base else None),
     )
 
 
@@ -150,11 +152,15 @@ def clipped(trajectory: Trajectory, dataset: Dataset) -> Trajectory:
     )
 
 
-def permutation(stored: int, seed: int) -> list[int]:
-    """Return the seed's own order of the stored trajectories; seed 0 keeps them as stored."""
+def permutation(base: int, stored: int, seed: int) -> list[int]:
+    """Return the seed's own order of the stored trajectories; seed 0 keeps them as stored.
+
+    The first `base` ones are permuted among themselves, and so are the rest behind them.
+    """
     if seed == 0:
         return list(range(stored))
-    return [int(index) for index in Streams(seed).numpy("demonstrations").permutation(stored)]
+    rng = Streams(seed).numpy("demonstrations")
+    return [*map(int, rng.permutation(base)), *map(int, base + rng.permutation(stored - base))]
 
 
 def references(task: Task, store: Path | None = None, dataset_id: str | None = None) -> References:
@@ -169,7 +175,7 @@ def references(task: Task, store: Path | None = None, dataset_id: str | None = N
             return dict(dataset.section["references"])
         mean = float(np.mean(dataset.section["returns"]))
     else:
-        mean = _mean_return(dataset.path, dataset.digest)
+        mean = _mean_return(dataset.path, dataset.digest())
     entry = manifest_entry(task)
     random = float(entry["random"]["mean"]) if entry is not None else _random_return(task.name)
     return {"expert": mean, "expert_deterministic": mean, "random": random}

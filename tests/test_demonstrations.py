@@ -158,7 +158,7 @@ def test_extension_keeps_what_was_there_and_equals_making_all_at_once(made, poli
     few = data.make_demonstrations(CARTPOLE, 5, tmp_path, policy=spec)
     more = data.make_demonstrations(CARTPOLE, 12, tmp_path, policy=spec)
     assert few.trajectories == 5
-    assert more.digest == stores.open_dataset(made[1], made[0]).digest != few.digest
+    assert more.digest == stores.open_dataset(made[1], made[0]).digest() != few.digest
     section = stores.open_dataset(more.id, tmp_path).section
     assert digests.chain(section["episode_digests"][:5]) == few.digest
     data_file = Path("data", "main_data.hdf5")
@@ -304,6 +304,21 @@ def test_seed_zero_is_the_identity_and_all_seeds_nest(made):
         small, large = loaded[0], loaded[2]
         assert small.offsets.items() <= large.offsets.items()
         np.testing.assert_array_equal(small.observations, large.observations[: len(small)])
+
+
+def test_extending_a_store_does_not_change_what_runs_were_handed(made):
+    task = replace(CARTPOLE, stored=5)
+    for seed in (0, 1):
+        extended = [data.load_demonstrations(task, n, seed, *made) for n in (3, 5, 6, 12)]
+        assert sorted(extended[1].offsets) == [0, 1, 2, 3, 4]
+        assert list(extended[3].offsets)[:6] == list(extended[2].offsets)
+        section = stores.open_dataset(made[1], made[0]).section
+        assert extended[0].digest == extended[1].digest == digests.chain(section["episode_digests"][:5])
+        assert extended[2].digest == extended[3].digest == section["digest"]
+    orders = {tuple(data.permutation(5, 5, seed)) for seed in range(50)}
+    assert len(orders) > 20
+    assert data.permutation(5, 12, 7)[:5] == data.permutation(5, 5, 7)
+    assert sorted(data.permutation(5, 12, 7)) == list(range(12))
 
 
 def test_every_kth_pair_from_the_offset(made):
