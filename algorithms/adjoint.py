@@ -2,7 +2,7 @@
 
 Algorithm 1's recursion needs vector-Jacobian products with respect to *inputs* only, one time step after the other.
 For plain perceptrons and the GRU they are a few products with stored activations; any other module goes through
-autograd, step by step, and gives the same numbers more slowly.
+autograd, step by step, and gives the same numbers more slowly. Both are to be called under `torch.no_grad`.
 """
 
 from collections.abc import Callable
@@ -25,13 +25,12 @@ def record(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Te
     return _record_graph(network, x)
 
 
-@torch.no_grad()
 def _record_layers(network: nn.Sequential, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     tape: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = []
     for layer in network:
         if isinstance(layer, nn.Linear):
             x = torch.nn.functional.linear(x, layer.weight, layer.bias)
-            tape.append((torch.matmul, layer.weight.detach()))
+            tape.append((torch.matmul, layer.weight))
         elif isinstance(layer, nn.ReLU):
             x = x.relu_()  # the linear output before it is needed by nobody else
             tape.append((_through_relu, x))
@@ -65,7 +64,6 @@ def _record_graph(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Tens
     return y.detach(), pullback
 
 
-@torch.no_grad()
 def record_gru(cell: nn.GRUCell, x: Tensor, memory: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
     """Return the GRU cell's next memory and its pullback.
 
@@ -92,6 +90,6 @@ def record_gru(cell: nn.GRUCell, x: Tensor, memory: Tensor) -> tuple[Tensor, Cal
         to_r = _sigmoid_backward(to_n * h_n, r)
         to_x = torch.cat([to_r, to_z, to_n], -1) @ cell.weight_ih
         to_memory = torch.addmm(kept, torch.cat([to_r, to_z, to_n * r], -1), cell.weight_hh)
-        return to_x.detach(), to_memory.detach()
+        return to_x, to_memory
 
     return torch.addcmul(n, z, change), pullback

@@ -21,11 +21,31 @@ def discriminator_loss(agent_logits: Tensor, expert_logits: Tensor) -> Tensor:
     return softplus(-agent_logits).mean() + softplus(expert_logits).mean()
 
 
+def input_slope(network: nn.Module, x: Tensor) -> Tensor:
+    """Return d logit / d x at points x [B, I] -> [B, I], differentiable with respect to the weights.
+
+    For a ReLU perceptron W3 relu(W2 relu(W1 x)) it is the product W3 diag(on2) W2 diag(on1) W1, and which units are on
+    does not depend on small changes of the weights; anything else is differentiated twice.
+    """
+    if isinstance(network, nn.Sequential) and all(isinstance(layer, nn.Linear | nn.ReLU) for layer in network):
+        with torch.no_grad():
+            on = []
+            for layer in network[:-1]:
+                x = layer(x)
+                if isinstance(layer, nn.ReLU):
+                    on.append((x > 0).to(x.dtype))
+        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+        slope = linear[-1].weight
+        for layer, mask in zip(linear[-2::-1], on[::-1], strict=True):
+            slope = (slope * mask) @ layer.weight
+        return slope
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(network(x).sum(), x, create_graph=True)[0]
+
+
 def gradient_penalty(network: nn.Module, x: Tensor) -> Tensor:
     """Return the mean of max(0, |d logit / d x| - 1)^2 over points x [B, I]: slopes above one are charged."""
-    x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
-    return (slope.norm(dim=-1) - 1).clamp_min(0).square().mean()
+    return (input_slope(network, x).norm(dim=-1) - 1).clamp_min(0).square().mean()
 
 
 class Discriminator:
@@ -41,7 +61,7 @@ class Discriminator:
         generator: torch.Generator,
     ):
         self.network = mlp([inputs, *hidden, 1], generator=init)
-        self.optimiser = torch.optim.Adam(self.network.parameters(), learning_rate, foreach=True)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), learning_rate, fused=True)
         self.penalty = penalty
         self.generator = generator
 

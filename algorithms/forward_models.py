@@ -23,6 +23,25 @@ class ForwardModel(nn.Module):
 
     memory_size: int
 
+    def unroll(self, states: Tensor, actions: Tensor, memory: Tensor, done: Tensor) -> Tensor:
+        """Return the predicted change at every recorded step; the memory starts anew behind an episode's end.
+
+        Args:
+            states: [H, B, S].
+            actions: [H, B, A].
+            memory: [B, W].
+            done: [H, B, 1].
+
+        Returns:
+            [H, B, S].
+        """
+        changes = []
+        for state, action, end in zip(states, actions, done, strict=True):
+            change, memory = self(state, action, memory)
+            memory = memory * (1 - end)
+            changes.append(change)
+        return torch.stack(changes)
+
     def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
         """Return the change, the next memory and a pullback of their cotangents to x, u and memory."""
         with torch.enable_grad():
@@ -51,6 +70,10 @@ class BasicModel(ForwardModel):
     def forward(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return the change of state; the empty memory passes through."""
         return self.network(torch.cat([x, u], -1)), memory
+
+    def unroll(self, states: Tensor, actions: Tensor, memory: Tensor, done: Tensor) -> Tensor:
+        """Return as `ForwardModel.unroll`, all steps at once."""
+        return self(states, actions, memory)[0]
 
     def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
         """Return as `ForwardModel.record`, from stored activations."""
@@ -92,6 +115,20 @@ class AdvancedModel(ForwardModel):
         encoded = self.cell(self.state_encoder(x), self._memory(x, memory))
         change = self.head(self.state_gate(encoded) * self.action_gate(u))
         return change, encoded if self.carried else memory
+
+    def unroll(self, states: Tensor, actions: Tensor, memory: Tensor, done: Tensor) -> Tensor:
+        """Return as `ForwardModel.unroll`; only the GRU goes step by step."""
+        features = self.state_encoder(states)
+        if self.carried:
+            encoded = []
+            for feature, end in zip(features, done, strict=True):
+                encoded.append(self.cell(feature, memory))
+                memory = encoded[-1] * (1 - end)
+            encodings = torch.stack(encoded)
+        else:
+            rows = features.flatten(0, 1)
+            encodings = self.cell(rows, self._memory(rows, memory)).view_as(features)
+        return self.head(self.state_gate(encodings) * self.action_gate(actions))
 
     def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
         """Return as `ForwardModel.record`, from stored activations."""

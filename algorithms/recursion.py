@@ -133,19 +133,6 @@ def remember(model: ForwardModel, segment: Segment) -> Tensor:
 
 
 @torch.no_grad()
-def predict(model: ForwardModel, states: Tensor, actions: Tensor, memory: Tensor) -> Tensor:
-    """Return the model's change of state at every recorded step: [H, B, S], [H, B, A], [B, W] -> [H, B, S]."""
-    if not model.memory_size:
-        rows = states.flatten(0, 1)
-        return model(rows, actions.flatten(0, 1), rows[:, :0])[0].view_as(states)
-    changes = []
-    for state, action in zip(states, actions, strict=True):
-        change, memory = model(state, action, memory)
-        changes.append(change)
-    return torch.stack(changes)
-
-
-@torch.no_grad()
 def walk(
     policy: nn.Module,
     model: ForwardModel,
@@ -172,7 +159,8 @@ def walk(
     """
     memory = remember(model, segment)
     if fresh:
-        recorded = segment.next_states - segment.states - predict(model, segment.states, segment.actions, memory)
+        predicted = model.unroll(segment.states, segment.actions, memory, segment.done)
+        recorded = segment.next_states - segment.states - predicted
     x = segment.states[0]
     states, actions, outputs, policy_pulls, model_pulls = [], [], [], [], []
     for t in range(len(segment.states)):

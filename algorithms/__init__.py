@@ -1,0 +1,87 @@
+"""The methods, one per file, as a dict you can read; a new one is one file and one line here.
+
+A user's own method needs not even that: ``--algorithm file.py:Class`` (see `bench.algorithm`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from algorithms import bc, gail, mgail
+from bench.algorithm import AlgorithmConfig, AlgorithmFactory
+from bench.errors import UserError, unknown
+from bench.policy import import_attribute
+
+PRESETS = ("smoke", "quick", "full", "paper")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method under its name.
+
+    Attributes:
+        algorithm: the class.
+        settings: what the name stands for.
+        tuned: {task: settings} of the presets `quick` and `full`.
+        paper: {task: settings}, the published budgets.
+        smoke: settings with which a run takes about a second.
+        variants: {name: settings}, for ``--variant``.
+    """
+
+    algorithm: AlgorithmFactory
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    paper: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    smoke: Mapping[str, Any] = field(default_factory=dict)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def layers(self, task: str, preset: str, variant: str | None) -> list[Mapping[str, Any]]:
+        """Return the settings that name, task, preset and variant stand for, weakest first."""
+        layers = [self.settings, self.tuned.get(task, {})]
+        if preset == "paper":
+            layers.append(self.paper.get(task, {}))
+        elif preset == "smoke":
+            layers.append(self.smoke)
+        if variant is not None:
+            if variant not in self.variants:
+                raise unknown("variant", variant, tuple(self.variants))
+            layers.append(self.variants[variant])
+        return layers
+
+
+ALGORITHMS: dict[str, Entry] = {
+    "bc": Entry(bc.BC, {}, bc.TUNED, bc.PAPER, bc.SMOKE),
+    "gail-reinforce": Entry(gail.GAIL, {"generator": "reinforce"}, gail.REINFORCE_TUNED, gail.PAPER, gail.SMOKE),
+    "gail-trpo": Entry(gail.GAIL, {"generator": "trpo"}, gail.TRPO_TUNED, gail.PAPER, gail.SMOKE),
+    "mgail-basic": Entry(
+        mgail.MGAIL, {"forward_model": "basic"}, mgail.BASIC_TUNED, mgail.PAPER, mgail.SMOKE, mgail.VARIANTS
+    ),
+    "mgail-advanced": Entry(
+        mgail.MGAIL, {"forward_model": "advanced"}, mgail.ADVANCED_TUNED, mgail.PAPER, mgail.SMOKE, mgail.VARIANTS
+    ),
+}
+
+
+def resolve(
+    name: str,
+    task: str,
+    preset: str = "full",
+    variant: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[AlgorithmFactory, AlgorithmConfig]:
+    """Return the class and its settings for a name of `ALGORITHMS` or a ``file.py:Class``.
+
+    Raises:
+        UserError: unknown name, preset, variant or setting, or a value out of range; it lists what is known.
+    """
+    if preset not in PRESETS:
+        raise unknown("preset", preset, PRESETS)
+    if name in ALGORITHMS:
+        entry = ALGORITHMS[name]
+    elif ":" in name:
+        entry = Entry(import_attribute(name))
+        if not issubclass(getattr(entry.algorithm, "Config", object), AlgorithmConfig):
+            raise UserError(f"{name} needs a class attribute Config, a subclass of bench.algorithm.AlgorithmConfig")
+    else:
+        raise UserError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}, or your own as file.py:Class")
+    return entry.algorithm, entry.algorithm.Config.build(*entry.layers(task, preset, variant), overrides or {})
