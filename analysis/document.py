@@ -109,7 +109,11 @@ class Document:
                 found.append(("Over all cells", tables.aggregates_grid(self.aggregates), text))
             if missing := tables.not_run(self.cells):
                 found.append(
-                    ("Not run", None, [*missing, "Forecasts: 11 seeds at the cost of the same method and task."])
+                    (
+                        "Not run",
+                        None,
+                        [*missing, "Forecasts: 11 seeds, each at the cost of the same method on the same task."],
+                    )
                 )
         elif part == "wilcoxon":
             pooled = [row for row in self.tests if row["scope"] != "cell"]
@@ -213,7 +217,8 @@ _EXPLAINED = [
     "Differences are a − b. W: min(W+, W−) two-sided, W+ one-sided; zeros dropped, mid-ranks for ties; p is exact (all "
     "sign flips) up to 50 nonzero pairs, else asymptotic. p, Holm: two-sided, within comparison and scope.",
     "Effect: matched-pairs rank-biserial correlation, from −1 (b better in every pair) to 1. Shift: Hodges-Lehmann, "
-    "with its exact interval from 6 nonzero pairs on. Pairs: seeds in a cell or task; cells in all, continuous, discrete.",
+    "with its exact interval from 6 nonzero pairs on. Pairs: seeds in a cell or task; cells in all, continuous and "
+    "discrete.",
 ]
 _TEX_FIGURE = r"""\begin{figure*}
 \centering\includegraphics[width=\textwidth]{figure5.pdf}

@@ -14,7 +14,6 @@ import pandas as pd
 from analysis.load import Results
 from analysis.robust import RESAMPLES
 from analysis.statistics import Row, title
-from analysis.table1 import command
 from bench.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -93,10 +92,11 @@ def draw(results: Results, rows: Sequence[Row]) -> "Figure":
             axes.set_title(_subtitle(task.trajectories[0], mine), fontsize=7, color=FAINT, loc="right", pad=7)
             if mine:
                 _panel(axes, mine, _references(results, task.name))
+                axes.set_xlabel("environment steps", fontsize=7.5, labelpad=2)
+                if axes.get_subplotspec().is_first_col():
+                    axes.set_ylabel("return, deterministic policy", fontsize=8)
             else:
-                _not_run(axes, task.name, task.trajectories[0])
-        for axes in figure.axes[::4]:
-            axes.set_ylabel("return, deterministic policy", fontsize=8)
+                _not_run(axes, task.name)
         figure.subplots_adjust(left=0.062, right=0.985, top=0.87, bottom=0.085, wspace=0.27, hspace=0.42)
         _legend(figure, rows)
     return figure
@@ -105,7 +105,7 @@ def draw(results: Results, rows: Sequence[Row]) -> "Figure":
 def _subtitle(n: int, mine: Sequence[Row]) -> str:
     seeds = sorted({row["n_seeds"] for row in mine})
     runs = f", {'–'.join(str(k) for k in seeds)} seed{'s' * (seeds != [1])}" if seeds else ""
-    return f"{n} trajector{'y' if n == 1 else 'ies'}{runs}"
+    return f"n={n}{runs}"
 
 
 def _references(results: Results, task: str) -> dict[str, float]:
@@ -130,6 +130,10 @@ def _panel(axes: "Axes", mine: Sequence[Row], references: dict[str, float]) -> N
             color=FAINT,
             ha="right",
         )
+    absent = [title(name) for name in STYLES if name not in {row["algorithm"] for row in mine}]
+    if absent:
+        text = f"{' and '.join(absent)}: not run"
+        axes.text(0.97, 0.06, text, ha="right", fontsize=7, color=FAINT, transform=axes.transAxes)
     for row in mine:
         style = STYLES[row["algorithm"]]
         if row["low"] is not None:
@@ -145,26 +149,22 @@ def _panel(axes: "Axes", mine: Sequence[Row], references: dict[str, float]) -> N
     axes.grid(axis="y", color="#ececec", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.tick_params(length=2.5, width=0.6)
-    axes.set_xlabel("environment steps", fontsize=7.5, labelpad=2)
 
 
-def _not_run(axes: "Axes", task: str, n: int) -> None:
+def _not_run(axes: "Axes", task: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_facecolor("#f7f7f7")
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.text(0.5, 0.56, "not run", ha="center", va="center", fontsize=10, color=FAINT, transform=axes.transAxes)
-    words = (
-        command(list(STYLES), [task], [n]).replace(" --algorithms", "\n--algorithms").replace(" --tasks", "\n--tasks")
-    )
     axes.text(
         0.5,
-        0.36,
-        words,
+        0.4,
+        f"bench run --figure5\n--preset full --tasks {task}",
         ha="center",
         va="center",
-        fontsize=4.9,
+        fontsize=5.8,
         color=FAINT,
         family="DejaVu Sans Mono",
         transform=axes.transAxes,
@@ -179,9 +179,9 @@ def _legend(figure: "Figure", rows: Sequence[Row]) -> None:
     figure.text(0.012, 0.962, "MGAIL by forward model", fontsize=12, fontweight="bold", va="center")
     several = any(row["low"] is not None for row in rows)
     figure.text(
-        0.215,
-        0.960,
-        "mean over seeds" + ("; band: its 95 % bootstrap interval" if several else ""),
+        0.262,
+        0.958,
+        "mean over seeds" + ("; band: its 95 % bootstrap interval" if several else "") + "; n: expert trajectories",
         fontsize=8,
         color=FAINT,
         va="center",

@@ -18,10 +18,10 @@ RESULTS = Path(__file__).parents[1] / "results"
 # The methods of this project, in the order of their columns, with their titles; others follow in alphabetical order.
 METHODS = {
     "bc": "BC",
-    "gail-reinforce": "GAIL, REINFORCE",
-    "gail-trpo": "GAIL, TRPO",
-    "mgail-basic": "MGAIL, basic",
-    "mgail-advanced": "MGAIL, advanced",
+    "gail-reinforce": "GAIL-REINFORCE",
+    "gail-trpo": "GAIL-TRPO",
+    "mgail-basic": "MGAIL basic",
+    "mgail-advanced": "MGAIL advanced",
 }
 ENTRY = ["algorithm", "task", "trajectories"]
 RUN = [*ENTRY, "seed"]

@@ -116,12 +116,11 @@ def _empty(algorithm: str, task: str, n: int, results: Results) -> Row:
 
 
 def command(algorithms: Sequence[str], tasks: Sequence[str], trajectories: Sequence[int]) -> str:
-    """Return the command that runs these entries."""
-    sizes = ",".join(str(n) for n in trajectories)
-    return (
-        f"bench run --table1 --preset full --algorithms {','.join(algorithms)} --tasks {','.join(tasks)}"
-        f" --trajectories {sizes}"
-    )
+    """Return the command that runs these entries; without algorithms or sizes, all that Table 1 has."""
+    words = ["bench run --table1 --preset full --tasks", ",".join(tasks)]
+    words += ["--algorithms", ",".join(algorithms)] if algorithms else []
+    words += ["--trajectories", ",".join(str(n) for n in trajectories)] if trajectories else []
+    return " ".join(words)
 
 
 def _mean(values: pd.Series) -> float | None:

@@ -1,16 +1,17 @@
 """The rows of Table 1 and of the tests as grids for `analysis.markup`, and the notes that belong below them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
 from analysis.load import METHODS, Results
 from analysis.markup import Column, Field, Grid, Text
 from analysis.statistics import POOLED, Row, title
-from analysis.table1 import told_settings
+from analysis.table1 import command, told_settings
 from analysis.wording import duration, finding, number, p_text, scope_text, short, task_title
 from bench.tasks import TASKS
 
-MARKS = {"better": " ▲", "worse": " ▼", "undecided": "", "not run": "", None: ""}
+MARKS = {"better": "▲", "worse": "▼", "undecided": "", None: ""}
 # A policy that falls over ends the episode of these tasks, so that staying alive is worth something by itself.
 ENDS_EARLY = ("cartpole", "hopper", "walker2d", "ant", "humanoid")
 
@@ -31,14 +32,16 @@ def overview(cells: Sequence[Row]) -> Grid:
 
 
 def entry(row: Row) -> Text:
-    """Return one entry of the overview: return ± spread over seeds (fraction of the expert), and the paper's return."""
-    paper = "" if row["paper_mean"] is None else f"paper {short(row['paper_mean'])}"
+    """Return one entry of the overview: ours, return ±seeds and fraction of the expert; below it the paper's."""
+    paper = "" if row["paper_mean"] is None else short(row["paper_mean"])
     if not row["n_seeds"]:
-        return Text("not run", second=paper)
-    spread = "" if row["std_seeds"] is None else f" ± {short(row['std_seeds'])}"
-    score = "" if row["normalised"] is None else f" ({number(row['normalised'])})"
+        return Text(f"not run ({paper})" if paper else "not run")
+    score, fraction = (
+        "" if row[key] is None else f"  {number(row[key])}" for key in ("normalised", "paper_normalised")
+    )
     cut = "" if row["budget"] is None else "†"
-    return Text(f"{short(row['mean'])}{spread}{score}{cut}{MARKS[row['verdict']]}", row["bold"], paper)
+    text = f"{short(row['mean'], row['std_seeds'])}{score}{cut}{MARKS[row['verdict']]}"
+    return Text(text, row["bold"], f"paper {paper}{fraction}" if paper else "")
 
 
 def entries_grid(cells: Sequence[Row]) -> Grid:
@@ -78,7 +81,7 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
     columns = [
         *(Column("a", "left"), Column("b", "left"), Column("over", "left"), Column("pairs"), Column("zeros")),
         *(Column("W"), Column("p"), Column("p, Holm"), Column("effect"), Column("shift"), Column("95 % interval")),
-        *(Column("median a − b"), Column("scale", "left"), Column("finding", "left"), Column("note", "left")),
+        *(Column("median a − b"), Column("scale", "left"), Column("better", "left"), Column("note", "left")),
     ]
     rows: list[list[Field]] = []
     rules = set()
@@ -156,50 +159,58 @@ def _rules(rows: Sequence[Row], key: str) -> frozenset[int]:
 
 def not_run(cells: Sequence[Row]) -> list[str]:
     """Return a line per task and set of missing methods: the command that runs them, and what it will take if known."""
-    lines = []
-    missing = [row for row in cells if not row["n_seeds"] and row["command"]]
-    for task, rows in groupby(missing, key=lambda row: row["task"]):
-        of_task = list(rows)
-        sizes = {n: tuple(r["algorithm"] for r in of_task if r["trajectories"] == n) for n in TASKS[task].trajectories}
-        for methods in dict.fromkeys(names for names in sizes.values() if names):
-            chosen = [n for n, names in sizes.items() if names == methods]
-            lines.append(_command_line(task, chosen, methods, of_task))
-    return lines
+    missing: dict[tuple[str, int], list[Row]] = defaultdict(list)
+    for row in cells:
+        if not row["n_seeds"] and row["command"]:
+            missing[row["task"], row["trajectories"]].append(row)
+    alike: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Row]] = defaultdict(list)
+    for task in dict.fromkeys(task for task, _ in missing):
+        of_task = [rows for (name, _), rows in missing.items() if name == task]
+        for methods in dict.fromkeys(_methods(rows) for rows in of_task):
+            rows = [row for of_cell in of_task if _methods(of_cell) == methods for row in of_cell]
+            sizes = tuple(dict.fromkeys(row["trajectories"] for row in rows))
+            alike[methods, () if sizes == TASKS[task].trajectories else sizes] += rows
+    return [_command_line(methods, sizes, rows) for (methods, sizes), rows in alike.items()]
 
 
-def _command_line(task: str, sizes: Sequence[int], methods: Sequence[str], rows: Sequence[Row]) -> str:
-    from analysis.table1 import command
+def _methods(rows: Sequence[Row]) -> tuple[str, ...]:
+    return tuple(row["algorithm"] for row in rows)
 
-    forecasts = [row["forecast_core_s"] for row in rows if row["trajectories"] in sizes and row["algorithm"] in methods]
-    known = [seconds for seconds in forecasts if seconds is not None]
-    cost = f"about {sum(known) / 3600:.1f} core-hours" if len(known) == len(forecasts) else "cost not yet measured"
-    return f"{task_title(task)}: `{command(methods, [task], sizes)}` ({cost})"
+
+def _command_line(methods: Sequence[str], sizes: Sequence[int], rows: Sequence[Row]) -> str:
+    """Return one command for entries of the same methods and sizes, and its forecast."""
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    known = [row["forecast_core_s"] for row in rows if row["forecast_core_s"] is not None]
+    cost = f"about {sum(known) / 3600:.1f} core-hours" if len(known) == len(rows) else "cost not yet measured"
+    return f"`{command([] if len(methods) == len(METHODS) else methods, tasks, sizes)}` ({cost})"
 
 
 def notes(cells: Sequence[Row], results: Results) -> list[str]:
     """Return what is to be known to read Table 1 rightly."""
     lines = [
-        "n: number of expert trajectories. Mean: over seeds, each seed's mean over its episodes. ± seeds: standard "
-        "deviation of the seeds' means (ddof 1; – for one seed). ± episodes: of all episodes pooled (ddof 0).",
+        "n: number of expert trajectories. Mean: over seeds, each seed's mean over its episodes. ±, or ± seeds: "
+        "standard deviation of the seeds' means (ddof 1; none for one seed). ± episodes: of all episodes pooled (ddof "
+        "0).",
         "Bold: better than every method it is tested against in its cell (Wilcoxon signed-rank over seeds, two-sided, "
         "Holm p < 0.05 over the cells of the comparison).",
     ]
     if any(row["normalised"] is not None for row in cells):
         lines.append(
-            "Normalised, and in parentheses: (return − random) / (expert − random), with the stochastic return of the "
-            "policy behind the demonstrations; `to mean action`: the same against that policy acting "
+            "Normalised, the last number of an entry: (return − random) / (expert − random), with the stochastic "
+            "return of the policy behind the demonstrations; `to mean action`: the same against that policy acting "
             "deterministically, as the learned policies do."
         )
     if any(row["paper_normalised"] is not None for row in cells):
         lines.append(
             "Against the paper (▲ better, ▼ worse): today's tasks are not those of 2016, so fractions of the "
-            "respective expert are compared, ours by seed, the paper's as a fixed number above the random policy measured here; "
-            "signed-rank test, Holm p < 0.05 within a method; with fewer than 6 seeds it is undecided."
+            "respective expert are compared, ours by seed, the paper's as a fixed number above the random policy "
+            "measured "
+            "here; signed-rank test, Holm p < 0.05 within a method; with fewer than 6 seeds it is undecided."
         )
     if results.foreign:
         return lines
     if any(row["budget"] is not None for row in cells):
-        lines.append("† fewer environment steps than Ho & Ermon's budget, which the paper's GAIL had.")
+        lines.append("† Fewer environment steps than Ho & Ermon's budget, which the paper's GAIL had.")
     forms = {form: [t.title for t in TASKS.values() if t.reward_form == form] for form in ("positive", "negative")}
     ending = [TASKS[name].title for name in ENDS_EARLY]
     lines += [
@@ -209,5 +220,5 @@ def notes(cells: Sequence[Row], results: Results) -> list[str]:
     ]
     told = [f"{title(name)}: {settings}" for name, settings in told_settings(results).items() if name in METHODS]
     if told:
-        lines.append("Settings of kind. " + ". ".join(told) + ".")
+        lines.append("Settings of " + "; ".join(told) + ".")
     return lines

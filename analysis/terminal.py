@@ -28,20 +28,23 @@ def show(document: "Document", parts: Sequence[str]) -> None:
         for line in tables.notes(document.cells, document.results):
             console.print(Styled("· " + plain(line), style="dim"))
         _lines(console, "Not run", tables.not_run(document.cells))
+        console.print()
     if "wilcoxon" in parts:
         shown = [
             row for row in document.tests if row["scope"] in (*POOLED, "task") and row["alternative"] == "two-sided"
         ]
         if shown:
             console.print(_table(_narrow(shown), "Wilcoxon signed-rank tests, two-sided, a − b"))
-        _lines(console, "", conclusions(document.tests) or ["No two methods that are to be compared have runs."])
+        _lines(
+            console, "In words", conclusions(document.tests) or ["No two methods that are to be compared have runs."]
+        )
     if "figure5" in parts and not len(document.results.curves):
         _lines(console, "Figure 5", ["not drawn: a table of final episodes holds no learning curves"])
     _lines(console, "Left out, missing or uneven", grouped(document.results.problems))
 
 
 def _narrow(rows: Sequence[Row]) -> Grid:
-    """Return the grid of tests without the columns that only the files have room for."""
+    """Return the grid of tests with what there is room for; the files have all of it."""
     grid = tables.tests_grid(rows)
     kept = [
         i

@@ -16,10 +16,10 @@ def number(value: float | None, digits: int = 2) -> str:
     return f"−{text[1:]}" if text.startswith("-") and text.strip("-0.,") else text.lstrip("-")
 
 
-def short(value: float | None) -> str:
-    """Write a return in about four digits."""
-    size = abs(value or 0.0)
-    return number(value, 0 if size >= 1000 else 1 if size >= 100 else 2)
+def short(value: float, spread: float | None = None) -> str:
+    """Write a return in about four digits, with its spread in as many places."""
+    digits = 0 if abs(value) >= 1000 else 1
+    return number(value, digits) + ("" if spread is None else f" ±{number(spread, digits)}")
 
 
 def p_text(value: float | None) -> str:
@@ -49,16 +49,18 @@ def scope_text(row: Row) -> str:
     if row["scope"] == "all":
         return "all cells"
     if row["scope"] in POOLED:
-        return f"{row['scope']} cells"
+        return str(row["scope"])
     if row["scope"] == "task":
         return task_title(row["task"])
     return f"{task_title(row['task'])}, n={row['trajectories']}"
 
 
 def finding(row: Row) -> str:
-    """Return what a two-sided row decides, in words."""
+    """Return which of the two a two-sided row finds better, or why neither."""
     best = winner(row)
-    return f"{title(best)} is better" if best else "undefined" if row["p_value"] is None else "undecided"
+    if best:
+        return title(best)
+    return next((word for word in ("undefined", "undecidable") if row["note"].startswith(word)), "undecided")
 
 
 def conclusions(tests: Sequence[Row]) -> list[str]:
@@ -69,7 +71,8 @@ def conclusions(tests: Sequence[Row]) -> list[str]:
         parts = []
         for row in rows:
             if row["scope"] == "all":
-                parts.append(f"over {row['n_pairs']} cells {finding(row)} (p = {p_text(row['p_value'])})")
+                better = f"{finding(row)} is better" if winner(row) else finding(row)
+                parts.append(f"over all {row['n_pairs']} cells {better} (p = {p_text(row['p_value'])})")
         counts = Counter(winner(row) for row in rows if row["scope"] == "cell")
         if counts:
             parts.append(f"cell by cell {counts[a]} better, {counts[b]} worse, {counts[None]} undecided after Holm")
