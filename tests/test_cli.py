@@ -1,0 +1,206 @@
+"""The command line: bad input is one clear line and exit code 2, and what it prints can be relied on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import cli, cli_text
+from bench.errors import UserError
+from bench.record import read_json, state
+
+pytestmark = pytest.mark.usefixtures("store")
+
+RUN = ["run", "--task", "cartpole", "--trajectories", "1", "--preset", "smoke"]
+BENCH = [sys.executable, "-m", "bench.cli"]
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def tree(path: Path) -> list[str]:
+    return sorted(str(one.relative_to(path)) for one in path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "name a grid (--table1, --figure5) or all of a run: --task, --algorithm, --trajectories is missing"),
+        (["run", "--table1", "--preset", "fast"], "invalid choice: 'fast'"),
+        (["run", "--table1", "--tasks", "hoper"], "unknown task 'hoper'; known: cartpole,"),
+        (["run", "--table1", "--tasks", "hopper", "--trajectories", "5"], "no cell of 5 trajectories"),
+        (["run", "--table1", "--tasks", "cartpole", "--algorithms", "gale"], "unknown algorithm 'gale'; known: bc,"),
+        (["run", "--table1", "--tasks", "cartpole", "--seeds", "0"], "at least one is needed"),
+        (["run", "--table1", "--tasks", "cartpole", "--seeds", "x"], "'x' is not an integer"),
+        (["run", "--table1", "--workers", "0"], "at least one is needed"),
+        (["run", "--table1", "--executor", "slurm"], "slurm is not built yet"),
+        (["run", "--seed", "1", "--seeds", "2"], "not allowed with argument"),
+        ([*RUN, "--algorithm", "bc", "--set", "learning_rat=1"], "unknown setting learning_rat; known: batch,"),
+        ([*RUN, "--algorithm", "bc", "--set", "learning_rate=-1"], "setting learning_rate=-1: "),
+        ([*RUN, "--algorithm", "bc", "--set", "learning_rate=fast"], "setting learning_rate='fast': "),
+        ([*RUN, "--algorithm", "bc", "--set", "learning_rate"], "should read key=value"),
+        ([*RUN, "--algorithm", "bc", "--variant", "none"], "unknown variant 'none'"),
+        ([*RUN, "--algorithm", "bc", "--label", "a/b"], "label 'a/b' is to be a folder's name"),
+        ([*RUN, "--algorithm", "bc", "--seed", "-1"], "'-1' should not be negative"),
+        ([*RUN, "--algorithm", "bc", "--demonstrations", "no/such-v0"], "no/such-v0"),
+        ([*RUN, "--algorithm", "nowhere.py:Mine"], "nowhere.py does not exist"),
+        ([*RUN[:3], "--trajectories", "241", "--algorithm", "bc"], "holds 50 trajectories, 241 were asked for"),
+        ([*RUN[:3], "--trajectories", "0", "--algorithm", "bc"], "at least one is needed"),
+        (["evaluate", "runs/nowhere"], "cannot read runs/nowhere/config.json"),
+        (["status", "nowhere"], "nowhere is not a folder of runs"),
+        (["expert", "evaluate", "--task", "hoper"], "unknown task 'hoper'"),
+        (["dataset", "make", "--task", "cartpole", "--trajectories", "241"], "1 to 240 can be made"),
+        (["dataset", "export", "no/such-v0", "x.npz"], "no/such-v0"),
+        (["frobnicate"], "invalid choice: 'frobnicate'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    (line,) = errors.strip().splitlines()
+    assert line.startswith("bench: error: ")
+    assert words in line
+    assert tree(tmp_path) == []
+
+
+def test_a_single_run_is_recorded_and_skipped_the_second_time(
+    toy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [*RUN, "--algorithm", toy, "--set", "iterations=3", "--seed", "4"]
+    assert cli.main(command) == 0
+    first = capsys.readouterr().out
+    run = tmp_path / "runs/Toy/cartpole/n1/seed4"
+    assert state(run) == "finished"
+    assert first.startswith("cartpole n=1 Toy seed 4: return ")
+    assert f"record: {run.relative_to(tmp_path)}" in first
+    assert read_json(run / "config.json")["settings"]["iterations"] == 3
+    assert cli.main(command) == 0
+    assert "(finished before)" in capsys.readouterr().out
+    assert cli.main([*RUN, "--algorithm", toy, "--seed", "4"]) == 2
+    assert "holds a run of other settings (settings.iterations is 3 there, 8 here)" in capsys.readouterr().err
+
+
+def test_an_edited_method_is_another_method(toy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    method = tmp_path / "mine.py"
+    text = Path(toy.rpartition(":")[0]).read_text()
+    method.write_text(text)
+    assert cli.main([*RUN, "--algorithm", "mine.py:Toy"]) == 0
+    method.write_text(text + "# edited\n")
+    assert cli.main([*RUN, "--algorithm", "mine.py:Toy"]) == 2
+    assert "source is" in capsys.readouterr().err
+
+
+def test_the_same_command_gives_the_same_numbers(toy: str, tmp_path: Path) -> None:
+    records = []
+    for out in ("a", "b"):
+        assert cli.main([*RUN, "--algorithm", toy, "--out", out]) == 0
+        run = tmp_path / out / "Toy/cartpole/n1/seed0"
+        result = {key: value for key, value in read_json(run / "result.json").items() if not key.endswith("_s")}
+        records.append((result, (run / "evaluations.csv").read_bytes(), (run / "policy.pt").read_bytes()))
+    assert records[0] == records[1]
+
+
+def test_evaluate_gives_the_recorded_numbers_again(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main([*RUN, "--algorithm", toy])
+    capsys.readouterr()
+    assert cli.main(["evaluate", "runs/Toy/cartpole/n1/seed0", "--episodes", "5"]) == 0
+    again, recorded = capsys.readouterr().out.splitlines()
+    assert again.split(", ")[0].replace("deterministic", "recorded") == recorded
+    assert cli.main(["evaluate", "runs/Toy/cartpole/n1/seed0", "--episodes", "5", "--stochastic"]) == 0
+    assert capsys.readouterr().out.startswith("stochastic: return ")
+
+
+def test_a_grid_ends_with_exit_code_1_if_a_run_failed_and_only_failed_runs_it_again(
+    toy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    grid = [*RUN, "--algorithm", toy, "--seeds", "2"]
+    assert cli.main([*grid, "--set", "crash_at=1"]) == 1
+    output, errors = capfd.readouterr()
+    assert output == "2 runs: 2 failed; records in runs\n"
+    assert errors.count("ZeroDivisionError: the toy crashed") == 4  # when it happens, and in the end
+    assert cli.main([*grid, "--set", "crash_at=1", "--only", "missing", "--dry-run"]) == 0
+    assert capfd.readouterr().out == "0 runs, 0 to do\n"
+    assert cli.main([*grid, "--set", "crash_at=1", "--only", "failed", "--dry-run"]) == 0
+    assert "2 runs, 2 to do" in capfd.readouterr().out
+    assert cli.main(["status", "--json"]) == 0
+    rows = json.loads(capfd.readouterr().out)["runs"]
+    assert [(row["seed"], row["state"]) for row in rows] == [(0, "failed"), (1, "failed")]
+    assert tree(tmp_path / "runs/Toy/cartpole/n1/seed0") == [
+        "config.json",
+        "error.txt",
+        "evaluations.csv",
+        "progress.csv",
+    ]
+
+
+def test_dry_run_prints_every_entry_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--table1", "--preset", "smoke", "--tasks", "cartpole,acrobot", "--dry-run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 4 * 5 + 1
+    assert "40 runs, 40 to do: about" in lines[-1]
+    assert lines[0].startswith("acrobot n=1 mgail-advanced seed 0 ")
+    assert tree(tmp_path) == []
+
+
+def test_terminated_a_single_run_is_checkpointed(toy: str, tmp_path: Path) -> None:
+    command = [*BENCH, *RUN, "--algorithm", toy, "--set", "iterations=2000", "--set", "sleep=0.01"]
+    run = tmp_path / "runs/Toy/cartpole/n1/seed0"
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (run / "progress.csv").exists() or not (run / "progress.csv").stat().st_size:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.terminate()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "the same command goes on" in errors
+    assert (run / "checkpoint.pt").exists()
+
+
+def test_a_read_only_folder_is_one_clear_line(toy: str, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        (tmp_path / "runs").write_text("")  # root may write anywhere, but not below a file
+    else:
+        (tmp_path / "runs").mkdir(mode=0o500)
+    done = subprocess.run([*BENCH, *RUN, "--algorithm", toy], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "cannot write runs/Toy" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "analyze", "publish", "evaluate", "status", "expert", "dataset"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([command, "--help"])
+    assert f"usage: bench {command}" in capsys.readouterr().out
+
+
+def test_lists_of_numbers() -> None:
+    assert cli_text.seeds("3") == [0, 1, 2]
+    assert cli_text.seeds("0,3,7") == [0, 3, 7]
+    assert cli_text.seeds("7,") == [7]
+    assert cli_text.seeds("1000-1003") == [1000, 1001, 1002, 1003]
+    assert cli_text.integers("4,1-3,4") == [4, 1, 2, 3]
+    for text in ("", "a", "1-b", "-3", "3-1"):
+        with pytest.raises(UserError):
+            cli_text.integers(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a=50", 50), ("a=0.5", 0.5), ("a=[1,2]", [1, 2]), ("a=bc", "bc"), ("a=true", True), ("a=b=c", "b=c")],
+)
+def test_settings_are_json_or_words(text: str, value: object) -> None:
+    assert cli_text.setting(text) == ("a", value)
