@@ -62,8 +62,8 @@ class Ant(MujocoVectorEnv):
     frame_skip = 5
     reset_noise = 0.1
     normal_velocities = True
-    reads_contact_forces = True
-    fields = ("qpos", "qvel", "cfrc_ext", "xpos")
+    contact_forces = True
+    derived = ("cfrc_ext", "xpos")
 
     def _observe(self, fields: Fields) -> Floats:
         forces = np.clip(fields["cfrc_ext"][:, 6:], -1.0, 1.0)  # the first six belong to the world
@@ -83,8 +83,8 @@ class Humanoid(MujocoVectorEnv):
     model_file = "humanoid.xml"
     frame_skip = 5
     reset_noise = 1e-2
-    reads_contact_forces = True
-    fields = ("qpos", "qvel", "cinert", "cvel", "qfrc_actuator", "cfrc_ext", "xipos")
+    contact_forces = True
+    derived = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext", "xipos")
 
     def _observe(self, fields: Fields) -> Floats:
         parts = [

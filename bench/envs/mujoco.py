@@ -1,6 +1,11 @@
-"""MuJoCo tasks for N rows at the speed of physics: one MjModel, N MjData, everything else for all rows at once."""
+"""MuJoCo tasks for N rows at the speed of physics: one simulator, N states, everything else for all rows at once.
 
-from collections.abc import Mapping
+`mj_step` depends on nothing but its model and the integration state (positions, velocities, the solver's warm start,
+controls, ...). So the rows are rows of one array: a step writes a row into the simulator, calls `mj_step`, and reads it
+back. That costs a microsecond, which the caches give back: N separate MjData would wander through memory.
+"""
+
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +22,7 @@ Floats = NDArray[np.float64]
 Fields = Mapping[str, Floats]
 
 ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
+STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value
 
 
 def _load(path: Path) -> mujoco.MjModel:
@@ -29,57 +35,89 @@ def _load(path: Path) -> mujoco.MjModel:
         mujoco.set_mju_user_warning(handler)
 
 
+class Simulator:
+    """An MjData that takes on the state of whichever row is due."""
+
+    def __init__(self, model: mujoco.MjModel, derived: Sequence[str], contact_forces: bool):
+        self.model = model
+        self.data = mujoco.MjData(model)
+        # MjData's memory never moves, so views of it are made once.
+        self.derived = [getattr(self.data, name).reshape(-1) for name in derived]
+        self.contact_forces = contact_forces
+
+    def step(self, rows: Sequence[tuple[Floats, Floats]], frame_skip: int) -> None:
+        """Advance rows, each given as its integration state and its derived values, in place."""
+        model, data = self.model, self.data
+        mj_set, mj_step, mj_get = mujoco.mj_setState, mujoco.mj_step, mujoco.mj_getState
+        for state, derived in rows:
+            mj_set(model, data, state, STATE)
+            mj_step(model, data, frame_skip)
+            mj_get(model, data, state, STATE)
+            if self.derived:
+                if self.contact_forces:
+                    mujoco.mj_rnePostConstraint(model, data)
+                np.concatenate(self.derived, out=derived)
+
+    def place(self, row: tuple[Floats, Floats], qpos: Floats, qvel: Floats) -> None:
+        """Begin an episode of a row, given as in `step`."""
+        state, derived = row
+        mujoco.mj_resetData(self.model, self.data)
+        self.data.qpos[:] = qpos
+        self.data.qvel[:] = qvel
+        mujoco.mj_forward(self.model, self.data)
+        mujoco.mj_getState(self.model, self.data, state, STATE)
+        if self.derived:
+            np.concatenate(self.derived, out=derived)
+
+
 class MujocoVectorEnv(ExactVectorEnv):
     """Base of the MuJoCo tasks.
 
-    A subclass names its model, the fields of MjData that it reads, and computes observation, reward and termination
-    of all rows from them. The fields are gathered once per step, through views made once, into one array
-    [N, sum of sizes]; its columns are what `Fields` gives by name, each [K, size], and ``state`` is (qpos, qvel).
+    A subclass names its model and the fields of MjData that it reads beside positions and velocities, and computes
+    observation, reward and termination of K rows from `Fields`: ``qpos``, ``qvel``, both as ``state``, and the derived
+    ones, each [K, size].
     """
 
     model_file: ClassVar[str]
     frame_skip: ClassVar[int]
     reset_noise: ClassVar[float]
-    fields: ClassVar[tuple[str, ...]] = ("qpos", "qvel")
-
-    reads_contact_forces: ClassVar[bool] = False  # only then they are computed: they do not change the dynamics
     normal_velocities: ClassVar[bool] = False  # initial velocities are drawn from a normal, not a uniform distribution
+    derived: ClassVar[tuple[str, ...]] = ()
+    contact_forces: ClassVar[bool] = False  # computed only where they are read: they do not change the dynamics
 
     def __init__(self, num_envs: int, horizon: int, threads: int = 1):
-        self._model = _load(ASSETS / self.model_file)
-        self._data = [mujoco.MjData(self._model) for _ in range(num_envs)]
-        self._init_qpos, self._init_qvel = self._data[0].qpos.copy(), self._data[0].qvel.copy()
-        self._dt = self._model.opt.timestep * self.frame_skip
-        # MjData's memory never moves, so views of it can be made once.
-        self._simulators = [(data.ctrl, data) for data in self._data]
-        self._views = [[getattr(data, name).reshape(-1) for name in self.fields] for data in self._data]
-        self._all_views = [view for views in self._views for view in views]
-        ends = np.cumsum([view.size for view in self._views[0]]).tolist()
-        self._columns = {
-            name: slice(end - view.size, end) for name, view, end in zip(self.fields, self._views[0], ends, strict=True)
-        }
-        self._columns["state"] = slice(0, self._model.nq + self._model.nv)
-        self._values = np.zeros((num_envs, ends[-1]))
-        low, high = self._model.actuator_ctrlrange.astype(np.float32).T
-        unbounded = np.full(self._observe(self._fields(self._values[:1])).shape[1], np.inf)
+        self._model = model = _load(ASSETS / self.model_file)
+        self._simulators = [Simulator(model, self.derived, self.contact_forces) for _ in range(threads)]
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
-        self._threads = threads
+        self._dt = model.opt.timestep * self.frame_skip
+        data = self._simulators[0].data
+        self._init_qpos, self._init_qvel = data.qpos.copy(), data.qvel.copy()
+        # Columns of a row: the integration state (its parts lie in the order of their bits), then the derived fields.
+        qpos, control = mujoco.mjtState.mjSTATE_QPOS.value, mujoco.mjtState.mjSTATE_CTRL.value
+        first_qpos = mujoco.mj_stateSize(model, STATE & (qpos - 1))
+        first_control = mujoco.mj_stateSize(model, STATE & (control - 1))
+        width = mujoco.mj_stateSize(model, STATE)
+        self._control = slice(first_control, first_control + model.nu)
+        self._columns = {
+            "qpos": slice(first_qpos, first_qpos + model.nq),
+            "qvel": slice(first_qpos + model.nq, first_qpos + model.nq + model.nv),
+            "state": slice(first_qpos, first_qpos + model.nq + model.nv),
+        }
+        end = width
+        for name, view in zip(self.derived, self._simulators[0].derived, strict=True):
+            self._columns[name] = slice(end, end + view.size)
+            end += view.size
+        self._values = np.zeros((num_envs, end))
+        self._rows = [(row[:width], row[width:]) for row in self._values]
+        low, high = model.actuator_ctrlrange.astype(np.float32).T
+        unbounded = np.full(self._observe(self._fields(self._values[:1])).shape[1], np.inf)
         super().__init__(num_envs, horizon, Box(-unbounded, unbounded, dtype=np.float64), Box(low, high))
 
     def _fields(self, values: Floats) -> Fields:
         return {name: values[:, columns] for name, columns in self._columns.items()}
 
-    def _gather(self, rows: Index) -> Fields:
-        """Read the fields of `rows` out of the simulators, and keep them for the next step's comparison."""
-        if isinstance(rows, slice):
-            self._values = values = np.concatenate(self._all_views).reshape(self._values.shape)
-        else:
-            values = np.concatenate([view for row in rows for view in self._views[row]]).reshape(len(rows), -1)
-            self._values[rows] = values
-        return self._fields(values)
-
     def _observe(self, fields: Fields) -> Floats:
-        """Observations [K, S]."""
+        """Observations [K, S], in memory of their own."""
         raise NotImplementedError
 
     def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
@@ -95,56 +133,43 @@ class MujocoVectorEnv(ExactVectorEnv):
         return qpos, self._init_qvel + generator.uniform(-noise, noise, size=self._model.nv)
 
     def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        before = self._fields(self._values[rows])
-        simulators = self._simulators if isinstance(rows, slice) else [self._simulators[row] for row in rows]
-        if self._pool is None:
-            self._advance(simulators, actions)
-        else:  # mj_step releases the GIL
-            slices = [slice(thread, None, self._threads) for thread in range(self._threads)]
-            list(self._pool.map(self._advance, [simulators[s] for s in slices], [actions[s] for s in slices]))
-        after = self._gather(rows)
+        before = self._fields(self._values[rows].copy())
+        self._values[rows, self._control] = actions
+        self._advance(self._rows if isinstance(rows, slice) else [self._rows[row] for row in rows])
+        after = self._fields(self._values[rows])
         reward, terminated = self._judge(before, after, actions)
         return self._observe(after), reward, terminated
 
-    def _advance(self, simulators: list[tuple[Floats, mujoco.MjData]], actions: NDArray) -> None:
-        model, frame_skip, mj_step = self._model, self.frame_skip, mujoco.mj_step
-        for (control, data), action in zip(simulators, actions, strict=True):
-            control[:] = action
-            mj_step(model, data, frame_skip)
-            if self.reads_contact_forces:
-                mujoco.mj_rnePostConstraint(model, data)
+    def _advance(self, rows: Sequence[tuple[Floats, Floats]]) -> None:
+        if self._pool is None:
+            self._simulators[0].step(rows, self.frame_skip)
+        else:  # mj_step releases the GIL
+            count = len(self._simulators)
+            steps = [
+                self._pool.submit(simulator.step, rows[thread::count], self.frame_skip)
+                for thread, simulator in enumerate(self._simulators)
+            ]
+            for step in steps:
+                step.result()
 
     def _reset_rows(self, rows: NDArray[np.integer]) -> Floats:
-        starts = [np.concatenate(self._start(self._generators[row])) for row in rows]
-        return self._place(rows, np.stack(starts))
+        for row in rows:
+            self._simulators[0].place(self._rows[row], *self._start(self._generators[row]))
+        return self._observe(self._fields(self._values[rows]))
 
     def _place(self, rows: NDArray[np.integer], states: Floats) -> Floats:
-        nq = self._model.nq
-        for row, state in zip(rows.tolist(), states, strict=True):
-            data = self._data[row]
-            mujoco.mj_resetData(self._model, data)
-            data.qpos[:] = state[:nq]
-            data.qvel[:] = state[nq:]
-            mujoco.mj_forward(self._model, data)
-        return self._observe(self._gather(rows))
+        for row, state in zip(rows, states, strict=True):
+            self._simulators[0].place(self._rows[row], *np.split(state, [self._model.nq]))
+        return self._observe(self._fields(self._values[rows]))
 
     def simulator_states(self, rows: NDArray[np.integer] | None = None) -> Floats:  # noqa: D102
-        data = self._data if rows is None else [self._data[row] for row in rows]
-        return np.stack([np.concatenate([d.qpos, d.qvel]) for d in data])
+        return self._values[:, self._columns["state"]][slice(None) if rows is None else rows].copy()
 
-    def _save_simulator(self) -> dict[str, Any]:
-        # The integration state holds what mj_step depends on (time and warm start of the solver included); the
-        # fields are what the next reward is compared with.
-        kind = mujoco.mjtState.mjSTATE_INTEGRATION
-        states = np.empty((self.num_envs, mujoco.mj_stateSize(self._model, kind)))
-        for data, state in zip(self._data, states, strict=True):
-            mujoco.mj_getState(self._model, data, state, kind)
-        return {"integration": states, "fields": self._values.copy()}
+    def _save_simulator(self) -> Floats:
+        return self._values.copy()
 
-    def _restore_simulator(self, state: dict[str, Any]) -> None:
-        for data, row_state in zip(self._data, state["integration"], strict=True):
-            mujoco.mj_setState(self._model, data, row_state, mujoco.mjtState.mjSTATE_INTEGRATION)
-        self._values[:] = state["fields"]
+    def _restore_simulator(self, state: Floats) -> None:
+        self._values[:] = state
 
     def close_extras(self, **kwargs: Any) -> None:
         """End the threads, if there are any."""
