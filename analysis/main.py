@@ -112,8 +112,10 @@ def analyze(
     from analysis.document import Document
 
     loaded, hint = load(runs, episodes, results)
-    document = Document.build(loaded, compare)
     chosen = list(parts) or list(PARTS)
+    if chosen == ["figure5"] and not len(loaded.curves):
+        raise UserError(f"{loaded.source}: a table of final episodes holds no learning curves")
+    document = Document.build(loaded, compare)
     if output_format is None:
         sys.stdout.write(f"Read {loaded.source}{hint}\n")
         document.show(chosen)

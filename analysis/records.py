@@ -113,7 +113,7 @@ def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | N
             "wall_s": float(result["wall_s"]),
             "core_s": float(result["core_s"]),
             "n_episodes": int(result["n_episodes"]),
-            **{name: references.get(name) for name in ("expert", "expert_deterministic", "random")},
+            **{name: _number(references.get(name)) for name in ("expert", "expert_deterministic", "random")},
             "demonstrations": demonstrations.get("digest"),
             "pairs": demonstrations.get("pairs"),
             "settings": _digest(config["settings"]),
@@ -129,6 +129,10 @@ def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | N
     ):
         raise UserError(f"the folder is named {layout}, but its config.json is of {entry_name(*(row[k] for k in RUN))}")
     return row, config
+
+
+def _number(value: float | None) -> float:
+    return float("nan") if value is None else float(value)
 
 
 def _read_evaluations(

@@ -1,5 +1,7 @@
+import json
 import os
-from collections.abc import Iterator
+import statistics
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,58 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def toy() -> str:
     """The algorithm of tests/toy_method.py as a user names it."""
     return f"{Path(__file__).parent / 'toy_method.py'}:Toy"
+
+
+WriteRun = Callable[..., Path]
+
+
+@pytest.fixture
+def write_run(tmp_path: Path) -> WriteRun:
+    """A function that writes the record of a finished run as the harness does, with made-up returns.
+
+    ``write_run(algorithm, task, trajectories, seed, returns)`` returns its folder, below tmp_path / "runs" or `out`.
+    """
+
+    def write(
+        algorithm: str,
+        task: str,
+        trajectories: int,
+        seed: int,
+        returns: Sequence[float],
+        out: Path | None = None,
+        label: str | None = None,
+        references: tuple[float, float] = (100.0, 0.0),
+        curve: Sequence[float] = (),
+        env_steps: int = 1000,
+        **settings: object,
+    ) -> Path:
+        name = f"{algorithm}+{label}" if label else algorithm
+        folder = (out or tmp_path / "runs") / name / task / f"n{trajectories}" / f"seed{seed}"
+        folder.mkdir(parents=True)
+        expert, random = references
+        known = {"expert": expert, "expert_deterministic": expert, "random": random}
+        config = {
+            **{"schema": 1, "algorithm": algorithm, "source": None, "task": task, "trajectories": trajectories},
+            **{"seed": seed, "label": label, "settings": settings, "iterations": len(curve) + 1, "references": known},
+            **{
+                "demonstrations": {"digest": f"store of {task}", "pairs": 10},
+                "versions": {"numpy": "2"},
+                "commit": "c0",
+            },
+        }
+        result = {
+            **{"schema": 1, "mean": statistics.fmean(returns), "n_episodes": len(returns), "references": known},
+            **{"iterations": len(curve) + 1, "env_steps": env_steps, "wall_s": 2.0, "core_s": 1.0 + seed},
+        }
+        rows = ["iteration,env_steps,episode,eval_seed,return,length,terminated"]
+        for i, mean in enumerate(curve):
+            steps = env_steps * i // len(curve)
+            rows += [f"{i},{steps},{e},{2_000_000 + e},{mean + e - 0.5},7,True" for e in range(2)]
+        last = len(curve) + 1
+        rows += [f"{last},{env_steps},{e},{1_000_000 + e},{value!r},7,False" for e, value in enumerate(returns)]
+        (folder / "evaluations.csv").write_text("\n".join(rows) + "\n")
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "result.json").write_text(json.dumps(result))
+        return folder
+
+    return write
