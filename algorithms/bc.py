@@ -34,7 +34,7 @@ class BCConfig(AlgorithmConfig):
     """Settings of behavioural cloning."""
 
     iterations: int = Field(
-        30, gt=0, description="times `steps` minibatch steps [ours: the validation score levels off]"
+        20, gt=0, description="times `steps` minibatch steps [ours: the validation score levels off]"
     )
     steps: int = Field(100, gt=0, description="minibatch steps in an iteration [ours]")
     validate_every: int = Field(20, gt=0, description="minibatch steps between snapshots [ours]")

@@ -1,0 +1,99 @@
+"""The documents: links lead somewhere, commands are understood, stated defaults are the defaults."""
+
+import re
+import shlex
+from ast import literal_eval
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from algorithms.bc import BCConfig
+from algorithms.gail import GAILConfig
+from algorithms.mgail import MGAILConfig
+from bench.cli import parser
+from bench.tasks import TASKS
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ["README.md", "REPRODUCTION.md", "CONTRIBUTING.md"]
+
+
+def text_of(name: str) -> str:
+    return re.sub(r"<!--.*?-->", "", (ROOT / name).read_text(), flags=re.S)
+
+
+def anchors_of(text: str) -> set[str]:
+    """Return GitHub's anchors of the headings."""
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands_of(name: str) -> list[list[str]]:
+    """Return the `bench` and `make` command lines in the document's shell blocks and in its running text."""
+    text = text_of(name)
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, flags=re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`(bench (?:run|analyze|expert|dataset|publish|status|evaluate) [^`]*)`", text)
+    return [words for line in lines if (words := shlex.split(line, comments=True)) and words[0] in ("bench", "make")]
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_relative_links_lead_somewhere(name):
+    text = text_of(name)
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"(?:src|href)=\"([^\"]+)\"", text)
+    for link in links:
+        if not link.startswith(("http://", "https://", "mailto:")):
+            path, _, anchor = link.partition("#")
+            target = ROOT / path if path else ROOT / name
+            assert target.exists(), link
+            if anchor:
+                assert anchor in anchors_of(target.read_text()), link
+
+
+def test_there_are_commands_to_check():
+    assert len(commands_of("README.md")) > 12
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_are_understood(name):
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    for program, *arguments in commands_of(name):
+        if program == "make":
+            assert targets.issuperset(arguments), arguments
+        elif "name=value" not in arguments:  # a placeholder
+            assert callable(parser().parse_args(arguments).function), arguments
+
+
+def rows_of(heading: str) -> list[list[str]]:
+    """Return the cells of the rows whose first cell is a `setting`, in a section of REPRODUCTION.md."""
+    section = re.split(r"^## ", text_of("REPRODUCTION.md"), flags=re.M)
+    (body,) = [part for part in section if part.startswith(heading)]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in body.splitlines() if line.startswith("|")]
+    return [row for row in rows if re.fullmatch(r"`\w+`", row[0])]
+
+
+def value_of(cell: str) -> Any:
+    """Return what the first code span of a cell stands for: a number, a tuple or a word."""
+    (word,) = re.findall(r"`([^`]+)`", cell)[:1]
+    return literal_eval(word) if re.match(r"[\d(]", word) else word
+
+
+@pytest.mark.parametrize(
+    ("heading", "config"),
+    [("3. Behavioural cloning", BCConfig), ("4. GAIL", GAILConfig), ("5. MGAIL", MGAILConfig)],
+)
+def test_stated_defaults_are_the_defaults(heading, config):
+    rows = rows_of(heading)
+    assert len(rows) > 5
+    defaults = config().model_dump()
+    for name, *_, here in rows:
+        assert name.strip("`") in defaults, name
+        assert value_of(here) == defaults[name.strip("`")], name
+
+
+def test_the_table_of_tasks_is_the_table_of_tasks():
+    lines = text_of("REPRODUCTION.md").splitlines()
+    for task in TASKS.values():
+        sizes = ", ".join(map(str, task.trajectories))
+        row = [task.name, task.env_id, str(task.horizon), sizes, str(task.subsample), task.reward_form]
+        assert f"| {' | '.join(row)} |" in lines
