@@ -66,6 +66,9 @@ class TimedPhysics:
         self.seconds += time.process_time() - start
         for simulator, row in zip(self.simulators, rows, strict=True):
             mujoco.mj_getState(model, simulator.data, row[0], STATE)
+            if simulator.derived:
+                mujoco.mj_rnePostConstraint(model, simulator.data)
+                np.concatenate(simulator.derived, out=row[1])
 
 
 class Contest:

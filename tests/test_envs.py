@@ -178,6 +178,23 @@ def test_simulator_states_can_be_set(name: str):
     assert (rewards[3], our_terminated[3], truncated[3]) == (reward, terminated, False)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_step_returned_stays_as_it_was(name: str):
+    task, _ = limited(name)
+    env = make_env(task, ROWS)
+    observations, _ = env.reset(seed=0)
+    drive = Driver(task, env.single_action_space, 0)
+    *fields, info = env.step(drive(observations))
+    held = [observations, *fields, info["final_obs"]]
+    copies = [field.copy() for field in held]
+    play(env, task, fields[0], 3, seed=1)
+    env.reset(seed=1)
+    held[-1][:] += 1  # nor do they share memory
+    copies[-1] += 1
+    for field, copy in zip(held, copies, strict=True):
+        np.testing.assert_array_equal(field, copy)
+
+
 def test_threads_change_nothing():
     task, _ = limited("ant")
     alone, threaded = make_env(task, 5), make_env(task, 5, threads=2)
@@ -199,6 +216,8 @@ def test_bad_input_is_refused():
     with pytest.raises(UserError, match="num_envs"):
         make_env(task, 0)
     env = make_env(task, 2)
+    with pytest.raises(RuntimeError, match="reset"):
+        env.step(np.zeros(2, dtype=int))
     env.reset(seed=0)
     with pytest.raises(ValueError, match="shape"):
         env.step(np.zeros((2, 1), dtype=int))

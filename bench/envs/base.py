@@ -39,6 +39,7 @@ class ExactVectorEnv(VectorEnv):
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
         self._action_shape = action_space.shape
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._ready = False
         self._generators = [np_random(None)[0] for _ in range(num_envs)]
 
     @property
@@ -72,6 +73,7 @@ class ExactVectorEnv(VectorEnv):
                 self._generators[row] = np_random(int(row_seed))[0]
         rows = np.arange(self.num_envs)
         self._elapsed[rows] = 0
+        self._ready = True
         return self._reset_rows(rows), {}
 
     def step(
@@ -87,6 +89,8 @@ class ExactVectorEnv(VectorEnv):
             Observations [K, S] float64 after autoreset, rewards [K] float64, terminated [K], truncated [K], and
             ``info["final_obs"]`` [K, S] float64: the observation that the step led to, also where the episode ended.
         """
+        if not self._ready:
+            raise RuntimeError("call reset (or restore_state) before step")
         index: Index = ALL if rows is None else np.asarray(rows)
         count = self.num_envs if rows is None else len(rows)
         actions = np.ascontiguousarray(actions)
@@ -118,6 +122,7 @@ class ExactVectorEnv(VectorEnv):
         for generator, generator_state in zip(self._generators, state["generators"], strict=True):
             generator.bit_generator.state = generator_state
         self._elapsed[:] = state["elapsed"]
+        self._ready = True
         self._restore_simulator(state["simulator"])
 
     def simulator_states(self, rows: NDArray[np.integer] | None = None) -> NDArray[np.float64]:
@@ -127,7 +132,8 @@ class ExactVectorEnv(VectorEnv):
     def set_simulator_states(self, rows: NDArray[np.integer], states: NDArray[np.float64]) -> NDArray[np.float64]:
         """Begin an episode of K rows in the given states [K, D]; elapsed steps count from 0.
 
-        D: the internal state of a classic task; positions and velocities (qpos, qvel) of a MuJoCo task.
+        D: the internal state of a classic task; positions and velocities (qpos, qvel) of a MuJoCo task, whose solver
+        starts cold as after a reset.
 
         Returns:
             Their observations [K, S].
