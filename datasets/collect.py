@@ -8,6 +8,7 @@ bit; a matrix product rounds differently for different numbers of rows, therefor
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,20 @@ def collect(
     for start in range(episodes.start, episodes.stop, batch):
         done = start - episodes.start
         report = (lambda part, done=done: on_progress(done + part)) if on_progress else None
-        yield from _collect_together(task, policy, range(start, min(start + batch, episodes.stop)), report)
+        with _one_thread():
+            together = _collect_together(task, policy, range(start, min(start + batch, episodes.stop)), report)
+        yield from together
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Let torch compute in one thread: several add up in another order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _collect_together(
