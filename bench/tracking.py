@@ -48,4 +48,4 @@ class Tracker:
     def finish(self) -> None:
         """Close the mirror."""
         if self._run is not None:
-            self._run.finish(quiet=True)
+            self._run.finish()

@@ -204,3 +204,15 @@ def test_lists_of_numbers() -> None:
 )
 def test_settings_are_json_or_words(text: str, value: object) -> None:
     assert cli_text.setting(text) == ("a", value)
+
+
+def test_the_mirror_is_imported_only_if_asked_for(tmp_path: Path) -> None:
+    code = "import sys; from bench.cli import main; main(sys.argv[1:]); print('wandb' in sys.modules)"
+    for mode, imported in (("disabled", "False"), ("offline", "True")):
+        command = [sys.executable, "-c", code, *RUN, "--algorithm", "bc", "--wandb", mode, "--out", mode]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == imported
+        assert done.stderr == ""
+    run = tmp_path / "offline/bc/cartpole/n1/seed0"
+    assert state(run) == "finished"
+    assert list(run.glob("wandb/offline-run-*/*.wandb"))
