@@ -53,7 +53,6 @@ def read_results(directory: Path) -> Results:
             table = pd.read_csv(
                 io.BytesIO(text),
                 dtype={key: kind for key, kind in _TYPES.items() if key in columns},
-                float_precision="round_trip",
             )
         except (OSError, EOFError, ValueError) as error:
             raise UserError(f"cannot read {path}: {str(error).splitlines()[0]}") from None

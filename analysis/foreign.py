@@ -58,6 +58,8 @@ def _read(path: Path) -> pd.DataFrame:
         raw = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} is not a CSV table: {str(error).splitlines()[0]}") from None
+    if not isinstance(raw.index, pd.RangeIndex):
+        raise UserError(f"{path} is not a CSV table: rows have more fields than the header")
     raw.columns = raw.columns.str.strip()
     if absent := [name for name in NEEDED if name not in raw.columns]:
         raise UserError(f"{path} lacks the column {', '.join(absent)}; needed: {', '.join(NEEDED)}")

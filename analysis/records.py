@@ -198,7 +198,6 @@ def _parse(contents: dict[int, bytes], folders: list[Path], problems: list[Probl
             header=None,
             names=list(_COLUMNS),
             dtype=_COLUMNS,
-            float_precision="round_trip",
             skip_blank_lines=False,
         )
         if not np.isfinite(table["return"]).all():

@@ -1,0 +1,283 @@
+"""Loading from every source, what is listed instead of averaged, and publishing."""
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import committed
+from analysis.foreign import read_episodes
+from analysis.load import RUN
+from analysis.publish import publish, render
+from analysis.records import read_runs
+from bench.errors import UserError
+from bench.frame import load
+
+HEADER = "algorithm,task,trajectories,seed,episode,return\n"
+
+
+def kinds(results) -> list[tuple[str, str]]:
+    return [(problem.kind, problem.what) for problem in results.problems]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def runs(write_run, tmp_path: Path) -> Path:
+    """Two methods on hopper, three seeds of 50 episodes; returns need all their digits."""
+    generator = np.random.default_rng(0)
+    for algorithm in ("mgail-basic", "mgail-advanced"):
+        for seed in range(3):
+            write_run(algorithm, "hopper", 4, seed, generator.normal(3000, 100, 50).tolist(), curve=[1.5, 2 / 3])
+    return tmp_path / "runs"
+
+
+# --- run folders ------------------------------------------------------------------------------------------------------
+
+
+def test_reads_what_bench_load_reads(runs: Path) -> None:
+    ours, theirs = read_runs([runs]).episodes, load(runs)
+    columns = [*RUN, "episode", "return", "length", "terminated"]
+    theirs = theirs[columns].sort_values([*RUN, "episode"], ignore_index=True)
+    pd.testing.assert_frame_equal(ours[columns], theirs, check_exact=True)
+
+
+def test_curves_hold_every_evaluation(runs: Path) -> None:
+    curve = read_runs([runs]).curves.groupby(RUN).get_group(("mgail-basic", "hopper", 4, 0))
+    assert curve["n"].tolist() == [2, 2, 50]
+    assert curve["mean"].tolist()[:2] == pytest.approx([1.5, 2 / 3])
+    assert curve["std"].tolist()[:2] == pytest.approx([0.5, 0.5])
+
+
+def test_label_makes_a_method_of_its_own(write_run, tmp_path: Path) -> None:
+    write_run("bc", "hopper", 4, 0, [1.0] * 50)
+    write_run("bc", "hopper", 4, 0, [2.0] * 50, label="long")
+    assert read_runs([tmp_path / "runs"]).algorithms == ["bc", "bc+long"]
+
+
+def test_unfinished_and_failed_runs_are_listed(runs: Path) -> None:
+    (runs / "mgail-basic/hopper/n4/seed0/result.json").unlink()
+    failed = runs / "mgail-basic/hopper/n4/seed1"
+    (failed / "result.json").unlink()
+    (failed / "error.txt").write_text("Traceback")
+    results = read_runs([runs])
+    assert len(results.runs) == 4
+    assert [kind for kind, _ in kinds(results)] == ["failed", "missing", "unfinished"]
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("evaluations.csv", lambda text: text[:-3]),
+        ("evaluations.csv", lambda text: text.replace(",50,", ",5O,", 1).replace("\n3,1000,0,", "\n3,1000,zero,")),
+        ("evaluations.csv", lambda text: "\n".join(text.splitlines()[:-1]) + "\n"),
+        (
+            "evaluations.csv",
+            lambda text: text.replace("3,1000,1,1000001,", "3,1000,1,1000001,nan;", 1).replace("nan;", "nan,", 1),
+        ),
+        ("evaluations.csv", lambda text: text.replace("\n3,1000,7,1000007,", "\n3,1000,7,1000007,1", 1)),
+        ("evaluations.csv", lambda text: text.replace("return", "reward")),
+        ("evaluations.csv", lambda text: ""),
+        ("result.json", lambda text: text[:-5]),
+        ("result.json", lambda text: text.replace('"core_s"', '"cores"')),
+        ("result.json", lambda text: text.replace('"schema": 1', '"schema": 9')),
+        ("config.json", lambda text: "[]"),
+        ("config.json", lambda text: text.replace('"seed": 2', '"seed": 1')),
+    ],
+)
+def test_corrupt_run_is_left_out_and_listed(runs: Path, name: str, damage) -> None:
+    path = runs / "mgail-basic/hopper/n4/seed2" / name
+    before = path.read_text()
+    path.write_text(damage(before))
+    assert path.read_text() != before
+    results = read_runs([runs])
+    assert len(results.runs) == 5
+    assert len(results.episodes) == 250
+    assert [kind for kind, _ in kinds(results)] == ["corrupt", "missing"]
+
+
+def test_first_of_two_folders_counts_and_the_other_is_listed(runs: Path, write_run, tmp_path: Path) -> None:
+    write_run("mgail-basic", "hopper", 4, 0, [1.0] * 50, out=tmp_path / "again")
+    first, second = read_runs([runs, tmp_path / "again"]), read_runs([tmp_path / "again", runs])
+    for results in (first, second):
+        assert len(results.runs) == 6
+        assert [kind for kind, _ in kinds(results)] == ["duplicate"]
+    assert second.episodes["return"].min() == 1.0 < first.episodes["return"].min()
+    assert kinds(read_runs([runs, runs])) == []
+
+
+def test_uneven_entries_are_listed(write_run, tmp_path: Path) -> None:
+    write_run("bc", "hopper", 4, 0, [1.0] * 50, width=100)
+    write_run("bc", "hopper", 4, 1, [1.0] * 5, width=50, references=(90.0, 0.0))
+    found = dict(kinds(read_runs([tmp_path / "runs"])))
+    assert set(found) == {"mixed", "unequal"}
+    whats = [what for _, what in kinds(read_runs([tmp_path / "runs"]))]
+    assert "seed 1 and seed 0 have different settings" in whats or "seed 0 and seed 1 have different settings" in whats
+    assert any("different expert" in what for what in whats)
+    assert any("smoke run" in what for what in whats)
+
+
+def test_no_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="does not exist"):
+        read_runs([tmp_path / "nowhere"])
+    with pytest.raises(UserError, match="no finished run"):
+        read_runs([tmp_path])
+
+
+# --- a tidy table -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b" \n \n", "is empty"),
+        (HEADER.encode(), "no rows"),
+        (b"\x00\x01\x02\xff" * 50, "neither text"),
+        (b"PK\x03\x04\x00\x00abc", "neither text"),
+        (gzip.compress(HEADER.encode())[:-9], "neither text"),
+        (b"algorithm,task,seed,episode,return\nA,t,0,0,1\n", "lacks the column trajectories"),
+        (HEADER.encode() + b"A,t,1,0,0,1\nA,t,1,0,1,nan\n", r"line 3: return is 'nan', not a finite number"),
+        (HEADER.encode() + b"A,t,1,0,0,\n", "line 2: return is ''"),
+        (HEADER.encode() + b"A,t,1,0,0,inf\n", "line 2: return"),
+        (HEADER.encode() + b"A,t,1,0,0,high\nA,t,1,0,1,low\n", "1 more such line"),
+        (HEADER.encode() + b"A,t,1,0.5,0,1\n", "line 2: seed is '0.5', not a whole number"),
+        (HEADER.encode() + b"A,t,-1,0,0,1\n", "line 2: trajectories"),
+        (HEADER.encode() + b",t,1,0,0,1\n", "line 2: algorithm is '', not a name"),
+        (HEADER.encode() + b"A,t,1,0,0,1,2,3\nA,t,1,0,0\n", "more fields than the header"),
+        (HEADER.encode() + b"A,t,1,0,0,1\nA,t,1,0,0,2\n", "nothing is left"),
+    ],
+)
+def test_bad_table_is_one_clear_line(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as raised:
+        read_episodes(path)
+    assert "\n" not in str(raised.value)
+    assert str(path) in str(raised.value)
+
+
+def test_missing_table(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot read"):
+        read_episodes(tmp_path / "table.csv")
+
+
+def test_table_plain_gzipped_shuffled_and_with_more_columns(tmp_path: Path) -> None:
+    rows = [
+        f"None,NA,{n},{seed},{episode},{value!r}\n"
+        for n in (1, 2)
+        for seed in (0, 1)
+        for episode, value in enumerate((0.1, 1 / 3))
+    ]
+    (tmp_path / "a.csv").write_text(HEADER + "".join(rows) + "\n\n")
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress((HEADER + "".join(rows[::-1])).encode()))
+    (tmp_path / "c.csv").write_text("\ufeffwhat," + HEADER + "".join("x," + row for row in rows))
+    first, *others = (read_episodes(tmp_path / name) for name in ("a.csv", "b.csv.gz", "c.csv"))
+    assert first.algorithms == ["None"]
+    assert first.episodes["return"].tolist() == [0.1, 1 / 3] * 4
+    for other in others:
+        pd.testing.assert_frame_equal(first.episodes, other.episodes, check_exact=True)
+        assert other.problems == ()
+
+
+def test_doubled_rows_count_once_and_contradictions_leave_the_run_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(
+        HEADER + "A,t,1,0,0,1\nA,t,1,0,1,3\nA,t,1,0,1,3\nA,t,1,1,0,5\nA,t,1,1,0,6\nA,t,1,2,0,7\nA,t,1,2,2,7\n"
+    )
+    results = read_episodes(path)
+    assert results.episodes["return"].tolist() == [1, 3, 7, 7]
+    assert [(p.kind, p.where) for p in results.problems] == [
+        ("duplicate", "A, t, n=1, seed 0"),
+        ("duplicate", "A, t, n=1, seed 1"),
+        ("missing", "A, t, n=1, seed 2"),
+    ]
+
+
+def test_table_of_bench_load_keeps_references_and_costs(runs: Path, tmp_path: Path) -> None:
+    load(runs).to_csv(tmp_path / "t.csv", index=False)
+    theirs, ours = read_episodes(tmp_path / "t.csv"), read_runs([runs])
+    for column in ("expert", "random", "env_steps", "core_s"):
+        assert theirs.runs[column].tolist() == ours.runs[column].tolist()
+
+
+# --- publishing -------------------------------------------------------------------------------------------------------
+
+
+def test_published_results_are_the_runs(runs: Path, tmp_path: Path) -> None:
+    out, _ = publish([runs], tmp_path / "results")
+    before, after = read_runs([runs]), committed.read_results(out)
+    for name in ("episodes", "runs", "curves"):
+        pd.testing.assert_frame_equal(getattr(before, name), getattr(after, name), check_exact=True, check_dtype=False)
+    assert after.problems == ()
+    assert after.settings == before.settings
+    assert {path.name for path in out.iterdir()} >= {"table1.md", "wilcoxon.json", "figure5.png", "figure5.pdf"}
+
+
+def test_publishing_and_rendering_again_gives_the_same_bytes(runs: Path, tmp_path: Path) -> None:
+    out, _ = publish([runs], tmp_path / "results")
+    first = contents(out)
+    render(out)
+    assert contents(out) == first
+    publish([runs], out)
+    assert contents(out) == first
+    copy = tmp_path / "copy"
+    publish([runs], copy)
+    assert contents(copy) == first
+
+
+def test_publishing_replaces_the_same_runs_and_keeps_the_others(runs: Path, write_run, tmp_path: Path) -> None:
+    out, _ = publish([runs], tmp_path / "results")
+    write_run("mgail-basic", "hopper", 4, 1, [7.0] * 50, out=tmp_path / "new")
+    write_run("bc", "hopper", 4, 0, [8.0] * 50, out=tmp_path / "new")
+    _, results = publish([tmp_path / "new"], out)
+    assert len(results.runs) == 7
+    means = committed.read_results(out).episodes.groupby(RUN)["return"].mean()
+    assert means["mgail-basic", "hopper", 4, 1] == 7.0
+    assert means["bc", "hopper", 4, 0] == 8.0
+    before = read_runs([runs]).episodes.groupby(RUN)["return"].mean()
+    assert means["mgail-basic", "hopper", 4, 2] == before["mgail-basic", "hopper", 4, 2]
+
+
+def test_provenance_tells_settings_versions_and_digests(runs: Path, tmp_path: Path) -> None:
+    out, _ = publish([runs], tmp_path / "results")
+    provenance = json.loads((out / "provenance.json").read_text())
+    assert provenance["versions"] == [{"numpy": "2"}]
+    assert provenance["commits"] == ["c0"]
+    assert list(provenance["settings"].values()) == [{}]
+    path = out / "runs.csv"
+    path.write_text(path.read_text().replace("1000", "1001", 1))
+    assert kinds(committed.read_results(out)) == [("corrupt", "was changed since `bench publish` wrote it")]
+
+
+def test_smoke_runs_are_not_published(runs: Path, write_run, tmp_path: Path) -> None:
+    write_run("bc", "hopper", 4, 0, [1.0] * 5)
+    out, results = publish([runs], tmp_path / "results")
+    assert results.algorithms == ["mgail-basic", "mgail-advanced"]
+    assert ("unequal", "not published: fewer than 50 episodes") in kinds(results)
+    with pytest.raises(UserError, match="smoke"):
+        publish([runs / "bc"], out)
+
+
+def test_damaged_results_are_one_line_and_stay_as_they_are(runs: Path, tmp_path: Path) -> None:
+    out, _ = publish([runs], tmp_path / "results")
+    for name, damage in (
+        ("episodes.csv.gz", b"no gzip"),
+        ("runs.csv", b"a,b\n1,2\n"),
+        ("runs.csv", b"\n".join((out / "runs.csv").read_bytes().splitlines()[:-1]) + b"\n"),
+        ("provenance.json", b"{"),
+    ):
+        broken = tmp_path / "broken"
+        shutil.copytree(out, broken)
+        (broken / name).write_bytes(damage)
+        before = contents(broken)
+        with pytest.raises(UserError):
+            publish([runs], broken)
+        assert contents(broken) == before
+        shutil.rmtree(broken)
