@@ -1,45 +1,36 @@
 """The loop that every method runs in: iterate, evaluate, checkpoint, record."""
 
-import io
-import os
-import platform
-import random
-import shlex
-import subprocess
-import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
 from hashlib import sha256
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from bench.checkpoint import (
+    global_generators,
+    read_checkpoint,
+    restore_global_generators,
+    seed_global_generators,
+    write_checkpoint,
+)
 from bench.config import Protocol, RunConfig
 from bench.envs import make_env
 from bench.errors import UserError
 from bench.evaluate import evaluate
 from bench.policy import save_policy
-from bench.record import RunRecord, check_same, read_json, write_bytes
+from bench.provenance import provenance
+from bench.record import RunRecord, check_same, read_json
 from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, Streams
 from bench.tasks import get_task
 from bench.tracking import Tracker
 
 CHECKPOINT_S = 60.0  # seconds between checkpoints: what a kill can cost at most
 PROGRESS_ROWS = 500  # about so many rows of progress.csv a run, however many iterations it has
-
-_SAFE = [  # what a checkpoint may hold beside tensors and plain values
-    np._core.multiarray._reconstruct,  # type: ignore[attr-defined]
-    np._core.multiarray.scalar,  # type: ignore[attr-defined]
-    np.ndarray,
-    np.dtype,
-    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
-]
 
 
 @dataclass(frozen=True)
@@ -71,32 +62,6 @@ class Outcome:
 def settle() -> None:
     """Give this process one thread: parallelism is over runs, and one thread adds up in one order."""
     torch.set_num_threads(1)
-
-
-@cache
-def provenance() -> dict[str, Any]:
-    """Return what produced a run, as far as it can be told: versions, commit, host, command."""
-
-    def of(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    packages = ("mgail-bench", "torch", "numpy", "gymnasium", "mujoco", "minari")
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return {
-        "versions": {"python": platform.python_version(), **{name: of(name) for name in packages}},
-        "commit": git.stdout.strip() or None,
-        "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
-        "command": shlex.join(["bench", *sys.argv[1:]]),
-    }
 
 
 def resolve(config: RunConfig) -> tuple[Any, Any]:
@@ -177,7 +142,7 @@ def run(
             return Outcome("skipped", read_json(directory / "result.json"))
         tracker = Tracker(tracking, config, directory, asked)
         try:
-            _seed_global_streams(config.seed)
+            seed_global_generators(config.seed)
             env = make_env(task, settings.num_envs)
             algorithm = cls(settings, task, demonstrations, env, Streams(config.seed))
             result = _Session(config, settings, algorithm, record, report, stop, tracker).work(asked["references"])
@@ -188,14 +153,6 @@ def run(
         finally:
             tracker.finish()
         return Outcome("finished" if result else "stopped", result, tuple(record.remarks))
-
-
-def _seed_global_streams(seed: int) -> None:
-    """Seed the global generators: our methods draw from named streams only, a user's method may not."""
-    streams = Streams(seed)
-    torch.manual_seed(streams.integer("global"))
-    np.random.seed(streams.integer("global"))  # noqa: NPY002
-    random.seed(streams.integer("global"))
 
 
 class _Session:
@@ -318,33 +275,22 @@ class _Session:
         return np.asarray(outcome.returns)
 
     def _checkpoint(self) -> None:
-        """Write all that an exact resume needs; tensors, arrays and plain values only."""
-        state = {
-            "iteration": self.iteration,
-            "mean_return": self.mean_return,
-            "wall_s": self.wall_s,
-            "core_s": self.core_s,
-            "evaluation_core_s": self._evaluation_core,
-            "positions": self.record.positions(),
-            "algorithm": self.algorithm.state_dict(),
-            "global": {
-                "torch": torch.get_rng_state(),
-                "numpy": np.random.get_state(),  # noqa: NPY002
-                "python": random.getstate(),
+        write_checkpoint(
+            self.record.checkpoint,
+            {
+                "iteration": self.iteration,
+                "mean_return": self.mean_return,
+                "wall_s": self.wall_s,
+                "core_s": self.core_s,
+                "evaluation_core_s": self._evaluation_core,
+                "positions": self.record.positions(),
+                "algorithm": self.algorithm.state_dict(),
+                "global": global_generators(),
             },
-        }
-        stream = io.BytesIO()  # torch reports a full disk as a bug; writing the bytes ourselves does not
-        torch.save(state, stream)
-        write_bytes(self.record.checkpoint, stream.getbuffer())
+        )
 
     def _restore(self) -> None:
-        path = self.record.checkpoint
-        try:
-            with torch.serialization.safe_globals(_SAFE):
-                state = torch.load(path, weights_only=True)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
-            raise UserError(f"{path} cannot be read ({reason}); remove its folder to run it again") from error
+        state = read_checkpoint(self.record.checkpoint)
         self.record.cut(state["positions"])
         self.algorithm.load_state_dict(state["algorithm"])
         self.iteration = state["iteration"]
@@ -352,7 +298,4 @@ class _Session:
         self._wall += state["wall_s"]
         self._core += state["core_s"]
         self._evaluation_core = state["evaluation_core_s"]
-        torch.set_rng_state(state["global"]["torch"])
-        np.random.set_state(state["global"]["numpy"])  # noqa: NPY002
-        python = state["global"]["python"]
-        random.setstate((python[0], tuple(python[1]), python[2]))
+        restore_global_generators(state["global"])

@@ -1,0 +1,41 @@
+"""What produced a run, as far as it can be told: recorded, never a reason to refuse."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("mgail-bench", "torch", "numpy", "gymnasium", "mujoco", "minari")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of this project's checkout, with ``-dirty`` if tracked files differ from it."""
+    git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return None
+    return done.stdout.strip() or None
+
+
+def provenance() -> dict[str, Any]:
+    """Return versions, commit, host and command of this process."""
+    return {
+        "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        "commit": commit(),
+        "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
+        "command": shlex.join(["bench", *sys.argv[1:]]),
+    }
