@@ -49,7 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cartpole": {"iterations": 40, "num_envs": 50, "steps": 100, "gamma": 0.99},
     "mountaincar": {"iterations": 300, "num_envs": 50, "steps": 200, "gamma": 0.99},
     "acrobot": {"iterations": 150, "num_envs": 50, "steps": 100, "gamma": 0.99},
-    "hopper": {"iterations": 400, "num_envs": 32, "steps": 625, "gamma": 0.995, "max_kl": 0.02},
+    "hopper": {"iterations": 260, "num_envs": 32, "steps": 625, "gamma": 0.995, "max_kl": 0.02},
 }
 
 
