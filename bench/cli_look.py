@@ -59,7 +59,7 @@ def evaluate(args: argparse.Namespace) -> int:
     how = "stochastic" if args.stochastic else "deterministic"
     print(f"{how}: return {mean:.2f} ± {np.std(outcome.returns):.2f} over {episodes} episodes", end="")  # noqa: T201
     score = normalise(mean, references.get("expert"), references.get("random"))
-    print("" if score is None else f", {score:.3f} of the expert's")  # noqa: T201
+    print("" if score is None else f", normalised {score:.3f}")  # noqa: T201
     if state(args.run) == "finished":
         result = read_json(args.run / "result.json")
         print(  # noqa: T201

@@ -7,15 +7,17 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cli_text import integer, integers, names, positive, seeds, setting
 from bench.config import PRESETS, RunConfig
 from bench.errors import UserError
 from bench.progress import Display, duration
-from bench.record import State, read_json, state
-from bench.tasks import TASKS, get_task
+from bench.tasks import TASKS
 from bench.tracking import MODES
+
+if TYPE_CHECKING:
+    from slurm.plan import Planned
 
 _PACKAGES = ("bench", "algorithms", "datasets", "analysis", "slurm")
 
@@ -148,84 +150,42 @@ def command(args: argparse.Namespace) -> int:
     configs, single = configs_of(args)
     if not configs:
         raise UserError("nothing to run: no entry fits these filters")
-    standing = _standing(configs, args.out)
+    from slurm.plan import plan
+
+    planned = plan(configs, args.out)
     if args.only:
         wanted = {"failed": ("failed",), "missing": ("missing", "cut short", "running")}[args.only]
-        configs = tuple(c for c in configs if standing[c.directory(args.out)] in wanted)
+        planned = [one for one in planned if one.state in wanted]
     if args.dry_run:
-        return _dry_run(configs, args.out, workers, standing)
-    if single and configs:
-        return run_single(configs[0], args.out, args.wandb)
-    return run_grid(configs, args.out, workers, args.wandb, standing)
+        return _dry_run(planned, workers)
+    if single and planned:
+        return _run_single(planned[0], args.out, args.wandb)
+    return _run_grid(planned, args.out, workers, args.wandb)
 
 
-def _standing(configs: Sequence[RunConfig], out: Path) -> dict[Path, State]:
-    """Return how every run stands; raises before anything is run if a folder holds a run of other settings."""
-    from bench import loop
-    from bench.record import check_same
+def _dry_run(planned: "Sequence[Planned]", workers: int) -> int:
+    from slurm.forecast import makespan
 
-    resolved: dict[tuple[Any, ...], Any] = {}
-    standing: dict[Path, State] = {}
-    refused: list[UserError] = []
-    for config in configs:
-        key = (config.algorithm, config.task, config.preset)
-        if key not in resolved:
-            resolved[key] = loop.resolve(config)[1]
-        directory = config.directory(out)
-        standing[directory] = state(directory)
-        if standing[directory] != "missing":
-            asked = loop.identity(config, resolved[key])
-            # The demonstrations are compared when the run is begun, which reads them anyway.
-            asked["demonstrations"] = read_json(directory / "config.json").get("demonstrations")
-            try:
-                check_same(directory, asked)
-            except UserError as error:
-                refused.append(error)
-    if len(refused) > 1:
-        raise UserError(f"{len(refused)} of {len(configs)} runs are refused; the first: {refused[0]}")
-    if refused:
-        raise refused[0]
-    return standing
-
-
-def _dry_run(configs: Sequence[RunConfig], out: Path, workers: int, standing: dict[Path, State]) -> int:
-    from slurm.forecast import forecast, makespan, measured
-
-    seconds = forecast(measured(out))
-    todo: list[float] = []
-    unknown_cost = 0
-    for config in configs:
-        how = standing[config.directory(out)]
-        cost = seconds(config)
-        print(f"{config!s:<60} {how:<10} {'no forecast' if cost is None else duration(cost)}")  # noqa: T201
-        if how != "finished":
-            unknown_cost += cost is None
-            todo.append(cost or 0.0)
-    total = f"{len(configs)} runs, {len(todo)} to do"
-    if todo and unknown_cost < len(todo):
-        total += f": about {duration(sum(todo))} of one core, {duration(makespan(todo, workers))} on {workers}"
-        total += f" (without {unknown_cost} that have no forecast)" if unknown_cost else ""
+    for one in planned:
+        cost = "no forecast" if one.seconds is None else duration(one.seconds)
+        print(f"{one.config!s:<60} {one.state:<10} {cost}")  # noqa: T201
+    todo = [one for one in planned if one.state != "finished"]
+    known = [one.seconds for one in todo if one.seconds is not None]
+    total = f"{len(planned)} runs, {len(todo)} to do"
+    if known:
+        total += f": about {duration(sum(known))} of one core, {duration(makespan(known, workers))} on {workers}"
+        total += f" (without {len(todo) - len(known)} that have no forecast)" if len(known) < len(todo) else ""
     print(total)  # noqa: T201
     return 0
 
 
-def prepare(configs: Sequence[RunConfig]) -> None:
-    """Make sure that all demonstrations can be had before the first run is begun; makes the default store."""
-    from datasets.demonstrations import load_demonstrations
-
-    largest: dict[tuple[str, str | None], int] = {}
-    for config in configs:
-        key = (config.task, config.demonstrations)
-        largest[key] = max(largest.get(key, 0), config.trajectories)
-    for (task, dataset), trajectories in largest.items():
-        load_demonstrations(get_task(task), trajectories, 0, dataset_id=dataset)
-
-
-def run_single(config: RunConfig, out: Path, tracking: str) -> int:
+def _run_single(planned: "Planned", out: Path, tracking: str) -> int:
     """Do one run in this process, which is where a method is best debugged."""
     from bench import loop
     from slurm.local import listening
+    from slurm.plan import prepare
 
+    config = planned.config
     display = Display([1.0], 1)
 
     def report(progress: loop.Progress) -> None:
@@ -234,11 +194,17 @@ def run_single(config: RunConfig, out: Path, tracking: str) -> int:
             note += f", return {progress.mean_return:.4g}"
         display.update(0, 0, progress.iteration / progress.iterations, note)
 
-    prepare([config])
+    prepare([planned], out)
     with listening() as stops:
+
+        def stop() -> bool:
+            if stops.count > 1:  # asked twice: at once, without a checkpoint
+                raise KeyboardInterrupt
+            return bool(stops.count)
+
         with display:
             display.start(0, str(config))
-            outcome = loop.run(config, out, report, lambda: _stop(stops), tracking)
+            outcome = loop.run(config, out, report, stop, tracking)
         if outcome.status == "stopped":
             print(f"stopped; the same command goes on: {config}", file=sys.stderr)  # noqa: T201
             return 128 + (stops.signal or signal.SIGTERM)
@@ -248,47 +214,35 @@ def run_single(config: RunConfig, out: Path, tracking: str) -> int:
     assert result is not None
     text = f"{config}: return {result['mean']:.2f} ± {result['std']:.2f} over {result['n_episodes']} episodes"
     if result["normalised"] is not None:
-        text += f", {result['normalised']:.3f} of the expert's"
-    text += f"; {result['env_steps']} steps, {duration(result['core_s'])}"
+        text += f", normalised {result['normalised']:.3f}"
+    text += f"; {result['env_steps']:,} steps, {duration(result['core_s'])}"
     print(text + (" (finished before)" if outcome.status == "skipped" else ""))  # noqa: T201
     print(f"record: {config.directory(out)}")  # noqa: T201
     return 0
 
 
-def _stop(stops: Any) -> bool:
-    if stops.count > 1:  # asked twice: at once, without a checkpoint
-        raise KeyboardInterrupt
-    return bool(stops.count)
-
-
-def run_grid(configs: Sequence[RunConfig], out: Path, workers: int, tracking: str, standing: dict[Path, State]) -> int:
+def _run_grid(planned: "Sequence[Planned]", out: Path, workers: int, tracking: str) -> int:
     """Do a grid on this machine and say how it went; exit code 1 if a run failed."""
-    from slurm import grid
-    from slurm.forecast import forecast, measured
     from slurm.local import execute
+    from slurm.plan import prepare
 
-    seconds = forecast(measured(out))
-    known = [cost for cost in map(seconds, configs) if cost is not None]
-    scale = sum(known) / max(1e-9, sum(grid.cost(c) for c in configs if seconds(c) is not None)) if known else 1.0
-
-    def estimate(config: RunConfig) -> float:
-        measured_cost = seconds(config)
-        return scale * grid.cost(config) if measured_cost is None else measured_cost
-
-    ordered = grid.longest_first(configs, estimate)
-    prepare([c for c in ordered if standing[c.directory(out)] != "finished"])
-    # A finished run costs a look at its demonstrations' digest only.
-    weights = [0.01 if standing[c.directory(out)] == "finished" else estimate(c) for c in ordered]
-    summary = execute(ordered, out, workers, weights, tracking)
-    counts = {name: summary.count(name) for name in ("finished", "skipped", "stopped", "busy", "failed")}
-    words = {"skipped": "finished before", "stopped": "cut short", "busy": "in use by another process"}
-    left = len(ordered) - len(summary.ended)
-    parts = [f"{n} {words.get(name, name)}" for name, n in counts.items() if n] + [f"{left} not begun"] * bool(left)
-    print(f"{len(ordered)} runs: {', '.join(parts) or 'nothing to do'}; records in {out}")  # noqa: T201
+    prepare(planned, out)
+    todo = [one for one in planned if one.state != "finished"]
+    summary = execute([one.config for one in todo], out, workers, [one.estimate for one in todo], tracking)
+    counts = {
+        "finished": summary.count("finished"),
+        "finished before": len(planned) - len(todo) + summary.count("skipped"),
+        "cut short": summary.count("stopped"),
+        "in use by another process": summary.count("busy"),
+        "failed": summary.count("failed"),
+        "not begun": len(todo) - len(summary.ended),
+    }
+    parts = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
+    print(f"{len(planned)} runs: {parts or 'nothing to do'}; records in {out}")  # noqa: T201
     for config, end in summary.ended:
         if end.status == "failed":
             print(f"failed: {config}: {end.message} ({config.directory(out)})", file=sys.stderr)  # noqa: T201
     if summary.signal is not None:
         print("the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 128 + summary.signal
-    return 1 if counts["failed"] or counts["busy"] else 0
+    return 1 if counts["failed"] or counts["in use by another process"] else 0

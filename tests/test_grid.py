@@ -7,7 +7,6 @@ from bench.errors import UserError
 from bench.paper import COLUMNS, printed
 from bench.tasks import TASKS
 from slurm import grid
-from slurm.forecast import makespan
 
 
 def entries(configs: tuple[RunConfig, ...]) -> set[tuple[str, int, str]]:
@@ -95,8 +94,3 @@ def test_a_label_is_a_folder_of_its_own() -> None:
     assert RunConfig("bc", "cartpole", 4, 2, variant="authors").name == "bc+authors"
     with pytest.raises(UserError, match="label 'a/b'"):
         RunConfig("bc", "cartpole", 4, 2, label="a/b")
-
-
-def test_makespan_is_that_of_the_executor_taking_the_next_run_when_a_worker_is_free() -> None:
-    assert makespan([3, 2, 2, 1], 2) == 4
-    assert makespan([], 2) == 0

@@ -1,0 +1,102 @@
+"""What is to be done for a grid: how every run stands, what it will cost, and whether it may be run at all."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import loop
+from bench.config import RunConfig
+from bench.errors import UserError
+from bench.record import State, check_same, read_json, state
+from bench.tasks import get_task
+from slurm import forecast
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a grid.
+
+    Attributes:
+        config: the run.
+        state: how it stands.
+        seconds: forecast of its core seconds, or None where nothing like it was measured.
+        estimate: the same, or a guess: relative to the others of its grid.
+    """
+
+    config: RunConfig
+    state: State
+    seconds: float | None
+    estimate: float
+
+
+def plan(configs: Sequence[RunConfig], out: Path) -> list[Planned]:
+    """Return the runs, longest first.
+
+    Raises:
+        UserError: an unknown method or setting, or a folder below `out` holds a run of other settings.
+    """
+    resolved: dict[tuple[Any, ...], Any] = {}
+    found: list[tuple[RunConfig, State, float | None]] = []
+    refused: list[UserError] = []
+    speed = forecast.measured(out)
+    for config in configs:
+        key = (config.algorithm, config.task, config.preset, config.variant, str(config.settings))
+        if key not in resolved:
+            resolved[key] = loop.resolve(config)[1]
+        settings, directory = resolved[key], config.directory(out)
+        how = state(directory)
+        if how != "missing":
+            asked = loop.identity(config, settings)
+            # Of the demonstrations, only `prepare` can tell.
+            asked["demonstrations"] = read_json(directory / "config.json").get("demonstrations")
+            try:
+                check_same(directory, asked)
+            except UserError as error:
+                refused.append(error)
+        found.append((config, how, forecast.seconds(config, settings.iterations, speed)))
+    _refuse(refused, len(configs))
+    estimates = forecast.estimates((config, seconds) for config, _, seconds in found)
+    planned = [Planned(*one, estimate) for one, estimate in zip(found, estimates, strict=True)]
+    return sorted(planned, key=lambda one: one.estimate, reverse=True)
+
+
+def prepare(planned: Iterable[Planned], out: Path) -> None:
+    """Make sure that the demonstrations of all runs can be had, and are those of the runs that are there already.
+
+    Makes the default datasets where they are missing.
+    """
+    from datasets.demonstrations import load_demonstrations
+
+    runs = list(planned)
+    largest: dict[tuple[str, str | None], int] = {}
+    for one in runs:
+        key = (one.config.task, one.config.demonstrations)
+        largest[key] = max(largest.get(key, 0), one.config.trajectories)
+    digests = {
+        (task, dataset): load_demonstrations(get_task(task), count, 0, dataset_id=dataset).digest
+        for (task, dataset), count in largest.items()
+    }
+    refused: list[UserError] = []
+    for one in runs:
+        if one.state == "missing":
+            continue
+        directory = one.config.directory(out)
+        there = read_json(directory / "config.json").get("demonstrations") or {}
+        if (there.get("id"), there.get("digest")) != (
+            one.config.demonstrations,
+            digests[one.config.task, one.config.demonstrations],
+        ):
+            refused.append(
+                UserError(
+                    f"{directory} holds a run on other demonstrations; choose another --out or --label, or remove it"
+                )
+            )
+    _refuse(refused, len(runs))
+
+
+def _refuse(refused: Sequence[UserError], total: int) -> None:
+    if len(refused) > 1:
+        raise UserError(f"{len(refused)} of {total} runs are refused; the first: {refused[0]}")
+    if refused:
+        raise refused[0]
