@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import figure5, statistics, table1, tables
+from analysis import aggregates, figure5, statistics, table1, tables
 from analysis.load import Results
 from analysis.markup import Grid, csv_rows, html_inline, html_page, html_table, latex, markdown
 from analysis.statistics import Row
@@ -55,8 +55,8 @@ class Document:
             cells=table1.entries(results, tests),
             tests=tests,
             paper=[] if results.foreign else statistics.paper_tests(),
-            aggregates=statistics.aggregates(results),
-            improvements=statistics.improvements(results, pairs),
+            aggregates=aggregates.aggregates(results),
+            improvements=aggregates.improvements(results, pairs),
             curves=figure5.curves(results),
         )
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import Results
+from analysis.load import Results, title
 from analysis.robust import RESAMPLES
-from analysis.statistics import Row, title
+from analysis.statistics import Row
 from bench.tasks import TASKS
 
 if TYPE_CHECKING:

@@ -88,6 +88,11 @@ class Results:
         return sorted(((task, int(n)) for task, n in pairs.itertuples(index=False)), key=cell_order)
 
 
+def title(algorithm: str) -> str:
+    """Return the name under which an algorithm is printed."""
+    return METHODS.get(algorithm, algorithm)
+
+
 def algorithm_order(name: str) -> tuple[int, str]:
     """Sort key of algorithms: ours first, in their own order; a labelled variant follows its method."""
     known = list(METHODS)

@@ -4,6 +4,7 @@ Strata are cells: seeds are drawn with replacement within each cell. The same da
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,24 +32,31 @@ def iqm_interval(cells: Sequence[NDArray[np.float64]]) -> Interval:
     return float(interquartile_mean(np.concatenate(cells))), float(low), float(high)
 
 
-def improvement_interval(cells: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> Interval:
-    """Return the probability that a run of a beats a run of b on the same cell, and its 95 % interval.
+@dataclass(frozen=True)
+class Improvement:
+    """How often a run of a beats a run of b on one cell.
 
-    The mean over cells of P(a > b) + P(a = b) / 2 over all pairs of a seed of a and one of b (Mann-Whitney's U / nm).
-
-    Args:
-        cells: for each cell the scores of a's seeds [n] and of b's seeds [m].
+    Attributes:
+        probability: P(a > b) + P(a = b) / 2 over all pairs of a seed of a and one of b (Mann-Whitney's U / nm).
+        resampled: [RESAMPLES] the same for seeds drawn with replacement.
     """
-    generator = np.random.default_rng(0)
-    point = np.zeros(len(cells))
-    resampled = np.zeros(RESAMPLES)
-    for i, (a, b) in enumerate(cells):
-        wins = (np.sign(a[:, None] - b[None, :]) + 1) / 2
-        point[i] = wins.mean()
-        counts_a, counts_b = _resample_counts(len(a), generator), _resample_counts(len(b), generator)
-        resampled += np.einsum("ra,ab,rb->r", counts_a, wins, counts_b, optimize=True) / wins.size
-    low, high = np.quantile(resampled / len(cells), [0.025, 0.975])
-    return float(point.mean()), float(low), float(high)
+
+    probability: float
+    resampled: NDArray[np.float64]
+
+
+def improvement(a: NDArray[np.float64], b: NDArray[np.float64], generator: np.random.Generator) -> Improvement:
+    """Return how often a run of a beats a run of b, from the scores of a's seeds [n] and of b's seeds [m]."""
+    wins = (np.sign(a[:, None] - b[None, :]) + 1) / 2
+    counts_a, counts_b = _resample_counts(len(a), generator), _resample_counts(len(b), generator)
+    resampled = ((counts_a @ wins) * counts_b).sum(axis=1) / wins.size
+    return Improvement(float(wins.mean()), resampled)
+
+
+def improvement_interval(cells: Sequence[Improvement]) -> Interval:
+    """Return the probability of improvement, averaged over cells, and its 95 % interval."""
+    low, high = np.quantile(np.mean([cell.resampled for cell in cells], axis=0), [0.025, 0.975])
+    return float(np.mean([cell.probability for cell in cells])), float(low), float(high)
 
 
 def _resample(cell: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:

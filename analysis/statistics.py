@@ -21,8 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import METHODS, Results, algorithm_order, cell_order, seed_scores
-from analysis.robust import improvement_interval, iqm_interval
+from analysis.load import Results, cell_order, seed_scores
 from analysis.wilcoxon import ZERO_METHOD, Alternative, SignedRank, holm, signed_rank
 from bench.errors import UserError, unknown
 from bench.paper import table1
@@ -118,13 +117,13 @@ def _pooled_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
     whole = pair.groupby(["algorithm", "task", "trajectories"])["normalised"].apply(lambda column: column.notna().all())
     samples = []
     for scope in POOLED:
-        within = _within(means, scope)
-        table = _wide(within, a, b, "mean").dropna()
+        inside = within(means, scope)
+        table = _wide(inside, a, b, "mean").dropna()
         if table.empty:
             continue
         normalised = all(whole.get((name, *cell), False) for name in (a, b) for cell in table.index)
         if normalised:
-            table = _wide(within, a, b, "normalised").dropna()
+            table = _wide(inside, a, b, "normalised").dropna()
         sample = _Sample(scope, None, None, table, [])
         sample.scale = "normalised" if normalised else "raw"
         if not normalised and table.index.get_level_values("task").nunique() > 1:
@@ -138,7 +137,7 @@ def in_scope(task: str, scope: str) -> bool:
     return scope == "all" or (task in TASKS and TASKS[task].discrete == (scope == "discrete"))
 
 
-def _within(table: pd.DataFrame, scope: str) -> pd.DataFrame:
+def within(table: pd.DataFrame, scope: str) -> pd.DataFrame:
     """Return the rows of `table` whose task belongs to a pooled scope."""
     return table[np.array([in_scope(task, scope) for task in table["task"]], dtype=bool)]
 
@@ -245,64 +244,6 @@ def paper_tests() -> list[Row]:
             samples[-1].unit = "cell"
         rows += _rows("mgail", column, samples, claimed=False)
     return rows
-
-
-def aggregates(results: Results) -> list[Row]:
-    """Return each algorithm's interquartile mean of normalised scores with its bootstrap interval, per pooled scope."""
-    scores = seed_scores(results).dropna(subset="normalised")
-    rows: list[Row] = []
-    for scope in POOLED:
-        within = _within(scores, scope)
-        for algorithm in sorted(within["algorithm"].unique(), key=algorithm_order):
-            mine = within[within["algorithm"] == algorithm]
-            cells = [rows["normalised"].to_numpy() for _, rows in mine.groupby(["task", "trajectories"])]
-            iqm, low, high = iqm_interval(cells)
-            rows.append(
-                {
-                    "scope": scope,
-                    "algorithm": algorithm,
-                    "n_cells": len(cells),
-                    "n_runs": len(mine),
-                    "iqm": iqm,
-                    "iqm_low": low,
-                    "iqm_high": high,
-                    "mean": float(np.mean([cell.mean() for cell in cells])),
-                }
-            )
-    return rows
-
-
-def improvements(results: Results, pairs: Sequence[Pair]) -> list[Row]:
-    """Return the probability that a run of a beats a run of b on the same cell, per pair and pooled scope."""
-    scores = seed_scores(results)
-    by_entry = {key: rows["mean"].to_numpy() for key, rows in scores.groupby(["algorithm", "task", "trajectories"])}
-    rows: list[Row] = []
-    for a, b in pairs:
-        for scope in POOLED:
-            cells = [
-                (by_entry[a, *cell], by_entry[b, *cell])
-                for cell in results.cells
-                if in_scope(cell[0], scope) and (a, *cell) in by_entry and (b, *cell) in by_entry
-            ]
-            if cells:
-                probability, low, high = improvement_interval(cells)
-                rows.append(
-                    {
-                        "scope": scope,
-                        "a": a,
-                        "b": b,
-                        "n_cells": len(cells),
-                        "probability": probability,
-                        "low": low,
-                        "high": high,
-                    }
-                )
-    return rows
-
-
-def title(algorithm: str) -> str:
-    """Return the name under which an algorithm is printed."""
-    return METHODS.get(algorithm, algorithm)
 
 
 def _numbers(seeds: Iterable[int]) -> str:

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
-from analysis.load import METHODS, Results
+from analysis.load import METHODS, Results, title
 from analysis.markup import Column, Field, Grid, Text
-from analysis.statistics import POOLED, Row, title
+from analysis.statistics import POOLED, Row
 from analysis.table1 import command, told_settings
 from analysis.wording import duration, finding, number, p_text, scope_text, short, task_title
 from bench.tasks import TASKS

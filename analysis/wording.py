@@ -3,8 +3,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from analysis.load import Problem
-from analysis.statistics import POOLED, Row, title, winner
+from analysis.load import Problem, title
+from analysis.statistics import POOLED, Row, winner
 from bench.tasks import TASKS
 
 

@@ -11,7 +11,7 @@ import scipy.stats
 from analysis import statistics
 from analysis.foreign import read_episodes
 from analysis.load import Results
-from analysis.robust import improvement_interval, interquartile_mean, iqm_interval
+from analysis.robust import improvement, improvement_interval, interquartile_mean, iqm_interval
 from analysis.wilcoxon import EXACT_LIMIT, holm, null_distribution, shift_interval, signed_rank
 from bench.errors import UserError
 
@@ -167,7 +167,8 @@ def test_improvement_is_mann_whitneys_u() -> None:
     generator = np.random.default_rng(0)
     cells = [(generator.integers(0, 9, 7).astype(float), generator.integers(0, 9, 5).astype(float)) for _ in range(3)]
     expected = np.mean([scipy.stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)) for a, b in cells])
-    probability, low, high = improvement_interval(cells)
+    outcomes = [improvement(a, b, generator) for a, b in cells]
+    probability, low, high = improvement_interval(outcomes)
     assert probability == pytest.approx(expected, rel=1e-12)
     assert 0 <= low < probability < high <= 1
 
@@ -179,7 +180,8 @@ def test_bootstrap_intervals_are_the_same_every_time_and_cover() -> None:
     spread = np.concatenate(cells).std() / np.sqrt(120)
     assert 2 * spread < high - low < 8 * spread
     assert low < value < high
-    assert improvement_interval([(np.ones(3), np.zeros(3))]) == (1.0, 1.0, 1.0)
+    sure = improvement(np.ones(3), np.zeros(2), np.random.default_rng(0))
+    assert improvement_interval([sure]) == (1.0, 1.0, 1.0)
 
 
 # --- the rows ---------------------------------------------------------------------------------------------------------
