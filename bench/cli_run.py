@@ -232,16 +232,20 @@ def _run_grid(planned: "Sequence[Planned]", out: Path, workers: int, tracking: s
     counts = {
         "finished": summary.count("finished"),
         "finished before": len(planned) - len(todo) + summary.count("skipped"),
-        "cut short": summary.count("stopped"),
+        "cut short": summary.count("stopped") + summary.count("unwritable"),
         "in use by another process": summary.count("busy"),
         "failed": summary.count("failed"),
         "not begun": len(todo) - len(summary.ended),
     }
     parts = ", ".join(f"{number} {what}" for what, number in counts.items() if number)
     print(f"{len(planned)} runs: {parts or 'nothing to do'}; records in {out}")  # noqa: T201
-    for config, end in summary.ended:
-        if end.status == "failed":
-            print(f"failed: {config}: {end.message} ({config.directory(out)})", file=sys.stderr)  # noqa: T201
+    failed = [(config, end) for config, end in summary.ended if end.status == "failed"]
+    for config, end in failed[:10]:
+        print(f"failed: {config}: {end.message} ({config.directory(out)})", file=sys.stderr)  # noqa: T201
+    if len(failed) > 10:
+        print(f"and {len(failed) - 10} more: bench status {out}", file=sys.stderr)  # noqa: T201
+    if summary.unwritable is not None:
+        raise UserError(summary.unwritable)
     if summary.signal is not None:
         print("the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 128 + summary.signal

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import io
 import sys
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import UserError
+from bench.record import write_bytes
 
 CLIP = 10.0  # normalised observations are clipped here
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -170,9 +172,9 @@ def save_policy(policy: nn.Module, path: Path) -> None:
         "arguments": policy.arguments,
         "state": policy.state_dict(),
     }
-    partial = path.with_suffix(path.suffix + ".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    stream = io.BytesIO()  # torch would report a full disk as a bug; writing the bytes ourselves does not
+    torch.save(content, stream)
+    write_bytes(path, stream.getbuffer())
 
 
 def read_policy(path: Path) -> Any:

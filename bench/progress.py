@@ -58,7 +58,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line above the bars."""
-        self._progress.print(text, markup=False) if self._live else self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def start(self, lane: int, text: str) -> None:
         """A worker begins a run."""
@@ -98,4 +98,4 @@ class Display:
         if not self._live and now - self._spoken > CALM_S:
             self._spoken = now
             many = len(self._weights) > 1
-            self.console.print(f"{counts}{eta}; {latest}" if many else f"{latest}{eta}", markup=False)
+            self.say(f"{counts}{eta}; {latest}" if many else f"{latest}{eta}")

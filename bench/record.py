@@ -37,6 +37,10 @@ class RunInUse(UserError):
     """Another process owns the run."""
 
 
+class CannotWrite(UserError):
+    """The file system refuses to write: it is full, read-only or not ours. No other run would fare better."""
+
+
 State = Literal["finished", "failed", "running", "cut short", "missing"]
 
 
@@ -46,7 +50,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -24,10 +24,12 @@ class Summary:
     Attributes:
         ended: (run, how it ended), in the order of their ends.
         signal: the signal that stopped the grid before its end, or None.
+        unwritable: why nothing can be written any more, which stopped the grid, or None.
     """
 
     ended: list[tuple[RunConfig, Ended]] = field(default_factory=list)
     signal: int | None = None
+    unwritable: str | None = None
 
     def count(self, status: str) -> int:
         """Return how many runs ended so."""
@@ -108,9 +110,10 @@ def execute(
             with display:
                 polite = False
                 while stops.count < 2:
-                    if stops.count and not polite:
+                    if (stops.count or summary.unwritable) and not polite:
                         polite = True
-                        display.say("stopping: writing checkpoints (once more to end at once)")
+                        if stops.count:
+                            display.say("stopping: writing checkpoints (once more to end at once)")
                         for each in lanes:
                             if each.run is not None:
                                 each.connection.send("stop")
@@ -129,6 +132,8 @@ def execute(
                             _tell(display, number, lanes[number], configs, end)
                             summary.ended.append((configs[lanes[number].run], end))  # type: ignore[index]
                             lanes[number].run = None
+                            if end.status == "unwritable":
+                                summary.unwritable = end.message
                             if not lanes[number].process.is_alive():
                                 lanes[number] = lane()
         finally:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import UserError
-from bench.record import RunInUse
+from bench.record import CannotWrite, RunInUse
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Ended:
     """What a worker says at the end of a run.
 
     Attributes:
-        status: finished, skipped, stopped, busy (another process owns it) or failed.
+        status: finished, skipped, stopped, busy (another process owns it), unwritable (a full disk, say) or failed.
         message: one line about a failure.
         result: what result.json holds, if finished.
         remarks: things worth knowing.
@@ -75,6 +75,8 @@ def _serve_one(loop: Any, config: RunConfig, out: Path, tracking: str, connectio
         outcome = loop.run(config, out, report, stop, tracking)
     except RunInUse as error:
         return Ended("busy", str(error))
+    except CannotWrite as error:
+        return Ended("unwritable", str(error))
     except UserError as error:
         return Ended("failed", str(error))
     except Exception as error:

@@ -101,3 +101,11 @@ def test_workers_do_not_outlive_a_killed_parent(toy: str, tmp_path: Path) -> Non
         time.sleep(0.05)
     assert all((run / "checkpoint.pt").exists() for run in runs)
     RunRecord(runs[0], read_json(runs[0] / "config.json")).close()  # nobody owns it
+
+
+def test_a_disk_that_takes_no_more_stops_the_grid(toy: str, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file, below which nothing can be written")
+    summary = execute([config(toy, seed) for seed in range(9)], tmp_path / "runs", workers=1)
+    assert summary.unwritable is not None
+    assert summary.unwritable.startswith(f"cannot write {tmp_path / 'runs'}")
+    assert [end.status for _, end in summary.ended] == ["unwritable"]
