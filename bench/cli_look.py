@@ -1,4 +1,4 @@
-"""Looking at what was run: ``bench evaluate``, ``bench status``."""
+"""Looking at what was run: ``bench evaluate``, ``bench compare``, ``bench status``."""
 
 import argparse
 import json
@@ -23,6 +23,18 @@ def add_parsers(commands: Any) -> None:
     one.add_argument("--episodes", default="50", metavar="N", help="number of episodes (default: 50)")
     one.add_argument("--stochastic", action="store_true", help="draw actions instead of taking the likeliest")
     one.set_defaults(function=evaluate)
+
+    pair = commands.add_parser(
+        "compare",
+        help="compare two folders of runs, pair by pair",
+        description="Compare the finished runs at or below A with those at or below B. A pair is the same task, size "
+        "and seed under the same algorithm; where each folder holds one algorithm only, under those two. Differences "
+        "are a - b; p is of the two-sided Wilcoxon signed-rank test over seeds, beside the least that so many pairs "
+        "can give.",
+    )
+    for name in ("a", "b"):
+        pair.add_argument(name, type=Path, metavar=name.upper(), help="folder of runs, or of one algorithm's")
+    pair.set_defaults(function=compare)
 
     two = commands.add_parser("status", help="how runs stand", description="Count how the runs below DIR stand.")
     two.add_argument("directory", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: runs")
@@ -68,6 +80,38 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
+def compare(args: argparse.Namespace) -> int:
+    """Carry out ``bench compare``."""
+    from analysis.wilcoxon import signed_rank
+    from bench.frame import load
+
+    cell = ["algorithm", "task", "trajectories"]
+    frames = [load(path).groupby([*cell, "seed"])["return"].mean().reset_index() for path in (args.a, args.b)]
+    for path, frame in zip((args.a, args.b), frames, strict=True):
+        if frame.empty:
+            raise UserError(f"{path} holds no finished run")
+    found = [sorted(frame["algorithm"].unique()) for frame in frames]
+    if all(len(algorithms) == 1 for algorithms in found) and found[0] != found[1]:
+        for frame in frames:
+            frame["algorithm"] = f"{found[0][0]} - {found[1][0]}"
+    pairs = frames[0].merge(frames[1], on=[*cell, "seed"], suffixes=("_a", "_b"))
+    if pairs.empty:
+        raise UserError(f"{args.a} and {args.b} have no run in common: same algorithm, task, size and seed")
+    rows = []
+    for (algorithm, task, size), group in pairs.groupby(cell):
+        a, b = group["return_a"].to_numpy(), group["return_b"].to_numpy()
+        test = signed_rank(a, b)
+        numbers = [f"{value:.2f}" for value in (a.mean(), b.mean(), (a - b).mean())]
+        p = ["equal", ""] if test.p_value is None else [f"{test.p_value:.3g}", f"{test.min_attainable_p:.3g}"]
+        rows.append([str(task), str(size), str(algorithm), str(len(group)), *numbers, *p])
+    table(
+        f"a: {args.a}, b: {args.b}",
+        ["task", "size", "algorithm", "pairs", "mean a", "mean b", "a - b", "p", "least p"],
+        rows,
+    )
+    return 0
+
+
 def status(args: argparse.Namespace) -> int:
     """Carry out ``bench status``."""
     rows = []
@@ -95,7 +139,7 @@ def status(args: argparse.Namespace) -> int:
         cells.setdefault((row["task"], row["trajectories"], row["algorithm"]), Counter())[row["state"]] += 1
     table(
         f"{len(rows)} runs in {args.directory}",
-        ["task", "trajectories", "algorithm", *states],
+        ["task", "size", "algorithm", *states],
         [
             [task, str(size), algorithm, *(str(count[name] or "") for name in states)]
             for (task, size, algorithm), count in sorted(cells.items())

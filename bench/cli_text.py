@@ -62,13 +62,17 @@ def setting(text: str) -> tuple[str, Any]:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to standard output."""
+    """Print a table to standard output; where that is no terminal, a line of the table is a line of text."""
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    shown = Table(title=title, title_justify="left")
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console = Console(markup=False, highlight=False, width=200)
+    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*row)
-    Console(markup=False, highlight=False).print(shown)
+    console.print(shown)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import bench
 from bench import cli, cli_text
 from bench.errors import UserError
 from bench.record import read_json, state
@@ -121,6 +122,23 @@ def test_evaluate_gives_the_recorded_numbers_again(toy: str, capsys: pytest.Capt
     assert capsys.readouterr().out.startswith("stochastic: return ")
 
 
+def test_compare_pairs_runs(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for out, step in (("a", "0.1"), ("b", "0.5")):
+        for seed in ("0", "1"):
+            assert cli.main([*RUN, "--algorithm", toy, "--out", out, "--set", f"step_size={step}", "--seed", seed]) == 0
+    frames = {out: bench.load(out).groupby("seed")["return"].mean() for out in "ab"}
+    capsys.readouterr()
+    assert cli.main(["compare", "a", "b"]) == 0
+    (row,) = (line.split() for line in capsys.readouterr().out.splitlines() if "cartpole" in line)
+    means = [frames["a"].mean(), frames["b"].mean(), (frames["a"] - frames["b"]).mean()]
+    assert row[:7] == ["cartpole", "1", "Toy", "2", *(f"{m:.2f}" for m in means)]
+    assert cli.main(["compare", "a", "a"]) == 0
+    assert "equal" in capsys.readouterr().out
+    Path("empty").mkdir()
+    assert cli.main(["compare", "a", "empty"]) == 2
+    assert "empty holds no finished run" in capsys.readouterr().err
+
+
 def test_a_grid_ends_with_exit_code_1_if_a_run_failed_and_only_failed_runs_it_again(
     toy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,7 +198,7 @@ def test_a_read_only_folder_is_one_clear_line(toy: str, tmp_path: Path) -> None:
     assert "cannot write runs/Toy" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "analyze", "publish", "evaluate", "status", "expert", "dataset"])
+@pytest.mark.parametrize("command", ["run", "analyze", "publish", "evaluate", "compare", "status", "expert", "dataset"])
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main([command, "--help"])
