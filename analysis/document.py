@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis import aggregates, figure5, statistics, table1, tables
 from analysis.load import Results
-from analysis.markup import Grid, csv_rows, html_inline, html_page, html_table, latex, markdown
+from analysis.markup import TEX_PACKAGES, Grid, csv_rows, html_inline, html_page, html_table, latex, markdown
 from analysis.statistics import Row
 from analysis.wording import conclusions, grouped
 from bench.errors import UserError
@@ -17,6 +17,7 @@ from bench.record import write_bytes
 
 FORMATS = ("md", "csv", "tex", "html", "json")
 TITLES = {"table1": "Table 1", "figure5": "Figure 5", "wilcoxon": "Wilcoxon signed-rank tests"}
+CAPTIONS = {"table1": "Return of every entry; below it the paper's", "wilcoxon": "Wilcoxon signed-rank tests"}
 PAPER_NOTE = (
     "The paper says: a Wilcoxon signed-rank test indicates superior performance with p < 0.05; what was paired is not "
     "said. These are the tests that its printed means allow, with cells as pairs."
@@ -166,14 +167,14 @@ class Document:
         return ["task", "trajectories", "algorithm", "n_seeds", "env_steps", "mean", "low", "high"]
 
     def _latex(self, parts: Sequence[str]) -> str:
-        pages = []
+        pages = [TEX_PACKAGES + "\n"]
         for part in parts:
             if part == "figure5":
                 pages.append(_TEX_FIGURE)
                 continue
             for i, (heading, grid, lines) in enumerate(self.sections(part)):
                 if grid:
-                    caption = f"{TITLES[part]}. {heading or self.source_line}"
+                    caption = f"{heading or CAPTIONS[part]}. {self.source_line}"
                     pages.append(latex(grid, caption, f"tab:{part}" + (f"-{i}" if i else ""), lines))
         return "\n".join(pages)
 
@@ -216,7 +217,7 @@ _EXPLAINED = [
     "sign flips) up to 50 nonzero pairs, else asymptotic. p, Holm: two-sided, within comparison and scope.",
     "Effect: matched-pairs rank-biserial correlation, from −1 (b better in every pair) to 1. Shift: Hodges-Lehmann, "
     "with its exact interval from 6 nonzero pairs on. Pairs: seeds in a cell or task; cells in all, continuous and "
-    "discrete.",
+    "discrete. A test over cells takes them as independent, although the cells of a task share expert and seeds.",
 ]
 _TEX_FIGURE = r"""\begin{figure*}
 \centering\includegraphics[width=\textwidth]{figure5.pdf}

@@ -3,6 +3,7 @@
 What is missing, doubled, unfinished, mixed or corrupt is listed in `Results.problems` and never averaged in silence.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ METHODS = {
     "mgail-basic": "MGAIL basic",
     "mgail-advanced": "MGAIL advanced",
 }
+FINAL_EPISODES = 50  # the protocol's; a run of fewer (a smoke run) proves the plumbing and is no result
 ENTRY = ["algorithm", "task", "trajectories"]
 RUN = [*ENTRY, "seed"]
 EPISODES = [*RUN, "episode", "return", "length", "terminated"]
@@ -34,7 +36,7 @@ RUNS = [
 CURVES = [*RUN, "iteration", "env_steps", "mean", "std", "n"]
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Problem:
     """Something that is not in the averages, or is and should be known.
 
@@ -90,7 +92,7 @@ class Results:
 
 def title(algorithm: str) -> str:
     """Return the name under which an algorithm is printed."""
-    return METHODS.get(algorithm, algorithm)
+    return METHODS.get(algorithm, {"gail": "GAIL", "mgail": "MGAIL"}.get(algorithm, algorithm))
 
 
 def algorithm_order(name: str) -> tuple[int, str]:
@@ -126,9 +128,15 @@ def tidy(
         episodes=episodes.sort_values([*RUN, "episode"], ignore_index=True),
         runs=runs,
         curves=curves.sort_values([*RUN, "iteration"], ignore_index=True),
-        problems=tuple(sorted([*problems, *_uneven(runs)])),
+        problems=tuple(sorted([*problems, *_uneven(runs)], key=_natural)),
         **more,
     )
+
+
+def _natural(problem: Problem) -> tuple[Any, ...]:
+    """Sort key of problems: by kind, then by place with numbers as numbers, so that n=4 stands before n=10."""
+    parts = re.split(r"(\d+)", f"{problem.where}: {problem.what}")
+    return (problem.kind, [(int(part), "") if part.isdecimal() else (-1, part) for part in parts])
 
 
 def _uneven(runs: pd.DataFrame) -> list[Problem]:

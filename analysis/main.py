@@ -117,10 +117,10 @@ def analyze(
         raise UserError(f"{loaded.source}: a table of final episodes holds no learning curves")
     document = Document.build(loaded, compare)
     if output_format is None:
-        sys.stdout.write(f"Read {loaded.source}{hint}\n")
-        document.show(chosen)
         directory = out or Path("table1")
         names = document.write(directory, chosen)
+        sys.stdout.write(f"Read {loaded.source}{hint}\n")
+        document.show(chosen)
         sys.stdout.write(f"\nIn {directory}: {', '.join(names)}\n")
         return 0
     sys.stderr.write(f"Read {loaded.source}{hint}\n")

@@ -23,10 +23,11 @@ Field = str | Text
 
 @dataclass(frozen=True)
 class Column:
-    """A column's header and alignment."""
+    """A column's header and alignment, and whether its text may take several lines."""
 
     header: str
     align: Literal["left", "right", "center"] = "right"
+    wrap: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,10 @@ def markdown(grid: Grid) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+TEX_PACKAGES = r"% needs \usepackage{booktabs,graphicx,amssymb}"
+PAGE_ROWS = 45  # of LaTeX
+WIDE = 8  # tables with more columns are scaled to the text's width
+
 _TEX = {
     "\\": r"\textbackslash{}",
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -83,24 +88,31 @@ def tex_escape(text: str) -> str:
 
 
 def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> str:
-    """Return the table as a LaTeX float; it needs the packages booktabs and amssymb."""
+    """Return the table as LaTeX floats, one per page's worth of rows; they need `TEX_PACKAGES`."""
 
     def one(field: Field) -> str:
         part = _field(field)
         text = rf"\textbf{{{tex_escape(part.text)}}}" if part.bold else tex_escape(part.text)
         return rf"\shortstack[r]{{{text}\\{{\scriptsize {tex_escape(part.second)}}}}}" if part.second else text
 
-    layout = "".join(column.align[0] for column in grid.columns)
-    lines = ["% needs \\usepackage{booktabs,amssymb}", r"\begin{table*}", r"\centering\footnotesize"]
-    lines += [rf"\caption{{{tex_escape(caption)}}}\label{{{label}}}", rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
-    lines += [" & ".join(tex_escape(column.header) for column in grid.columns) + r" \\", r"\midrule"]
-    for i, row in enumerate(grid.rows):
-        if i and i in grid.rules:
-            lines.append(r"\midrule")
-        lines.append(" & ".join(one(field) for field in row) + r" \\")
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\smallskip\raggedright\scriptsize {tex_escape(plain(note))}" for note in notes]
-    return "\n".join([*lines, r"\end{table*}", ""])
+    layout = "".join("p{4.5cm}" if column.wrap else column.align[0] for column in grid.columns)
+    head = " & ".join(tex_escape(column.header) for column in grid.columns) + r" \\"
+    wide = len(grid.columns) > WIDE
+    lines = []
+    for start in range(0, len(grid.rows), PAGE_ROWS):
+        last = start + PAGE_ROWS >= len(grid.rows)
+        lines += [r"\begin{table*}\centering", rf"\caption{{{tex_escape(caption)}{', continued' if start else ''}}}"]
+        lines += [] if start else [rf"\label{{{label}}}"]
+        lines += [r"\resizebox{\textwidth}{!}{%"] if wide else [r"\footnotesize"]
+        lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", head, r"\midrule"]
+        for i, row in enumerate(grid.rows[start : start + PAGE_ROWS], start):
+            lines += [r"\midrule"] if i > start and i in grid.rules else []
+            lines.append(" & ".join(one(field) for field in row) + r" \\")
+        lines += [r"\bottomrule", r"\end{tabular}" + "}" * wide]
+        lines += [r"\par\raggedright\scriptsize"] if last and notes else []
+        lines += [rf"\par\smallskip {tex_escape(plain(note))}" for note in notes] if last else []
+        lines.append(r"\end{table*}")
+    return "\n".join([*lines, ""])
 
 
 _STYLE = """\
@@ -109,7 +121,7 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.22rem 0.7rem; vertical-align: top; white-space: nowrap; }
-td:last-child { white-space: normal; min-width: 9rem; }
+td.wrap { white-space: normal; min-width: 18rem; }
 thead th { border-bottom: 2px solid var(--rule); vertical-align: bottom; }
 tr.rule > * { border-top: 1px solid var(--rule); }
 small, figcaption { color: var(--faint); }
@@ -120,17 +132,17 @@ small, figcaption { color: var(--faint); }
 def html_table(grid: Grid) -> str:
     """Return the table as HTML."""
 
-    def one(tag: str, field: Field, align: str) -> str:
+    def one(tag: str, field: Field, column: Column) -> str:
         part = _field(field)
         text = html.escape(part.text)
         text = f"<b>{text}</b>" if part.bold else text
         text += f"<br><small>{html.escape(part.second)}</small>" if part.second else ""
-        return f'<{tag} class="{align}">{text}</{tag.split()[0]}>'
+        return f'<{tag} class="{column.align}{" wrap" * column.wrap}">{text}</{tag.split()[0]}>'
 
-    head = "".join(one('th scope="col"', column.header, column.align) for column in grid.columns)
+    head = "".join(one('th scope="col"', column.header, column) for column in grid.columns)
     lines = ['<div class="scroll"><table>', f"<thead><tr>{head}</tr></thead>", "<tbody>"]
     for i, row in enumerate(grid.rows):
-        fields = "".join(one("td", field, column.align) for field, column in zip(row, grid.columns, strict=True))
+        fields = "".join(one("td", field, column) for field, column in zip(row, grid.columns, strict=True))
         lines.append(f"<tr{' class=rule' if i in grid.rules else ''}>{fields}</tr>")
     return "\n".join([*lines, "</tbody></table></div>", ""])
 

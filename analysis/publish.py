@@ -8,8 +8,8 @@ from pathlib import Path
 
 from analysis import committed
 from analysis.document import Document
-from analysis.load import RESULTS, RUN, Problem, Results
-from analysis.records import FINAL_EPISODES, read_runs
+from analysis.load import FINAL_EPISODES, RESULTS, RUN, Problem, Results
+from analysis.records import read_runs
 from bench.errors import UserError
 from bench.record import write_bytes
 

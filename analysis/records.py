@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import CURVES, EPISODES, RUN, RUNS, Problem, Results, entry_name, tidy
+from analysis.load import CURVES, EPISODES, FINAL_EPISODES, RUN, RUNS, Problem, Results, entry_name, tidy
 from bench.errors import UserError
 from bench.record import find_runs, read_json, state
 
 BATCH = 500
-FINAL_EPISODES = 50  # the protocol's; a record of fewer (a smoke run) proves the plumbing and is no result
 _COLUMNS = {
     "iteration": np.int64,
     "env_steps": np.int64,

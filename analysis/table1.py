@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import ENTRY, METHODS, Results, algorithm_order, cell_order, seed_scores
+from analysis.load import ENTRY, FINAL_EPISODES, METHODS, Results, algorithm_order, cell_order, seed_scores
 from analysis.statistics import LEVEL, Row, winner
 from analysis.wilcoxon import holm, signed_rank
 from bench.paper import EXPERT_RETURNS, printed
@@ -45,7 +45,8 @@ def entries(results: Results, tests: Sequence[Row]) -> list[Row]:
     episodes = results.episodes.groupby(ENTRY)["return"]
     spread, count = episodes.std(ddof=0), episodes.size()
     bold = bold_entries(tests)
-    costs = results.runs.groupby(["algorithm", "task"])["core_s"].mean()
+    full = results.runs[results.runs["n_episodes"] >= FINAL_EPISODES]  # smoke runs tell nothing about costs
+    costs = full.groupby(["algorithm", "task"])["core_s"].mean()
     rows: list[Row] = []
     for key in _listed(results):
         algorithm, task, n = key

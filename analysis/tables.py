@@ -81,13 +81,13 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
     columns = [
         *(Column("a", "left"), Column("b", "left"), Column("over", "left"), Column("pairs"), Column("zeros")),
         *(Column("W"), Column("p"), Column("p, Holm"), Column("effect"), Column("shift"), Column("95 % interval")),
-        *(Column("median a − b"), Column("scale", "left"), Column("better", "left"), Column("note", "left")),
+        *(Column("median a − b"), Column("scale", "left"), Column("better", "left"), Column("note", "left", wrap=True)),
     ]
     rows: list[list[Field]] = []
     rules = set()
     previous = None
     for row in tests:
-        group = (row["a"], row["b"], row["alternative"], row["scope"] in POOLED, row["scope"])
+        group = (row["a"], row["b"], row["alternative"], row["scope"] in POOLED)
         if previous is not None and group != previous:
             rules.add(len(rows))
         previous = group
@@ -214,9 +214,9 @@ def notes(cells: Sequence[Row], results: Results) -> list[str]:
     forms = {form: [t.title for t in TASKS.values() if t.reward_form == form] for form in ("positive", "negative")}
     ending = [TASKS[name].title for name in ENDS_EARLY]
     lines += [
-        f"GAIL's reward has a sign, and the sign tells the task: −log D ≥ 0 pays for staying alive "
-        f"({', '.join(forms['positive'])}), log(1 − D) ≤ 0 pays for ending ({', '.join(forms['negative'])}). Where "
-        f"episodes end early ({', '.join(ending)}), a part of a score needs no demonstration at all.",
+        f"The sign of GAIL's reward tells something of the task: −log D ≥ 0 pays for staying alive "
+        f"({', '.join(forms['positive'])}), log(1 − D) ≤ 0 pays for ending ({', '.join(forms['negative'])}). Where an "
+        f"episode ends early ({', '.join(ending)}), part of a score may so need no demonstration at all.",
     ]
     told = [f"{title(name)}: {settings}" for name, settings in told_settings(results).items() if name in METHODS]
     if told:

@@ -72,7 +72,8 @@ def conclusions(tests: Sequence[Row]) -> list[str]:
         for row in rows:
             if row["scope"] == "all":
                 better = f"{finding(row)} is better" if winner(row) else finding(row)
-                parts.append(f"over all {row['n_pairs']} cells {better} (p = {p_text(row['p_value'])})")
+                known = "" if row["p_value"] is None else f" (p = {p_text(row['p_value'])})"
+                parts.append(f"over all {row['n_pairs']} cells {better}{known}")
         counts = Counter(winner(row) for row in rows if row["scope"] == "cell")
         if counts:
             parts.append(f"cell by cell {counts[a]} better, {counts[b]} worse, {counts[None]} undecided after Holm")
