@@ -33,6 +33,7 @@ class Display:
         self._live = self.console.is_terminal
         self._weights = list(weights)
         self._done = [0.0] * len(weights)
+        self._before: dict[int, float] = {}  # what was done of a run when it was taken up again
         self._ended = 0
         self._begun = self._spoken = time.monotonic()
         self._progress = Progress(
@@ -47,6 +48,7 @@ class Display:
         self._total: TaskID | None = None
         if len(weights) > 1:
             self._total = self._progress.add_task("all", total=1.0, note="")
+        self._texts = [""] * lanes
         self._lanes = [self._progress.add_task("", total=1.0, note="", visible=False) for _ in range(lanes)]
 
     def __enter__(self) -> Self:
@@ -62,13 +64,15 @@ class Display:
 
     def start(self, lane: int, text: str) -> None:
         """A worker begins a run."""
+        self._texts[lane] = text
         self._progress.reset(self._lanes[lane], description=text, note="starting", visible=True)
 
     def update(self, lane: int, run: int, fraction: float, note: str) -> None:
         """A worker has done so much of its run."""
+        self._before.setdefault(run, fraction)
         self._done[run] = fraction
         self._progress.update(self._lanes[lane], completed=fraction, note=note)
-        self._refresh(f"{note}")
+        self._refresh(f"{self._texts[lane]}: {note}")
 
     def end(self, lane: int, run: int, text: str, important: bool = False) -> None:
         """A run ended, well or (`important`) badly."""
@@ -81,19 +85,20 @@ class Display:
 
     def left(self) -> float | None:
         """Return the seconds left by what was done so far, or None before anything can be said."""
-        total = sum(self._weights)
-        done = sum(weight * part for weight, part in zip(self._weights, self._done, strict=True))
+        total, done = sum(self._weights), self._work()
+        new = done - sum(self._weights[run] * fraction for run, fraction in self._before.items())
         elapsed = time.monotonic() - self._begun
-        return None if done <= 0.002 * total or elapsed < 2 else elapsed * (total - done) / done
+        return None if new <= 0.002 * total or elapsed < 2 else elapsed * (total - done) / new
+
+    def _work(self) -> float:
+        return sum(weight * part for weight, part in zip(self._weights, self._done, strict=True))
 
     def _refresh(self, latest: str) -> None:
         left = self.left()
         eta = "" if left is None else f", about {duration(left)} left"
         counts = f"{self._ended} of {len(self._weights)} runs"
         if self._total is not None:
-            total = sum(self._weights)
-            done = sum(weight * part for weight, part in zip(self._weights, self._done, strict=True))
-            self._progress.update(self._total, completed=done / total if total else 1.0, note=counts + eta)
+            self._progress.update(self._total, completed=self._work() / sum(self._weights), note=counts + eta)
         now = time.monotonic()
         if not self._live and now - self._spoken > CALM_S:
             self._spoken = now
