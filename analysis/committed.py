@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _check(directory: Path, tables: dict[str, pd.DataFrame]) -> None:
 def merge(old: Results | None, new: Results) -> Results:
     """Return `new` with those runs of `old` that it does not replace."""
     if old is None:
-        return new
+        old = replace(new, episodes=new.episodes[:0], runs=new.runs[:0], curves=new.curves[:0])
     replaced = pd.MultiIndex.from_frame(new.runs[RUN])
 
     def joined(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from analysis.markup import TEX_PACKAGES, Grid, csv_rows, html_inline, html_page
 from analysis.statistics import Row
 from analysis.wording import conclusions, grouped
 from bench.errors import UserError
-from bench.record import write_bytes
 
 FORMATS = ("md", "csv", "tex", "html", "json")
 TITLES = {"table1": "Table 1", "figure5": "Figure 5", "wilcoxon": "Wilcoxon signed-rank tests"}
@@ -53,30 +52,30 @@ class Document:
         tests = statistics.tests(results, pairs)
         return cls(
             results=results,
-            cells=table1.entries(results, tests),
-            tests=tests,
-            paper=[] if results.foreign else statistics.paper_tests(),
-            aggregates=aggregates.aggregates(results),
-            improvements=aggregates.improvements(results, pairs),
-            curves=figure5.curves(results),
+            cells=_settled(table1.entries(results, tests)),
+            tests=_settled(tests),
+            paper=[] if results.foreign else _settled(statistics.paper_tests()),
+            aggregates=_settled(aggregates.aggregates(results)),
+            improvements=_settled(aggregates.improvements(results, pairs)),
+            curves=_settled(figure5.curves(results)),
         )
 
     def write(self, directory: Path, parts: Sequence[str], formats: Sequence[str] = FORMATS) -> list[str]:
-        """Write the parts into a folder, each file aside and then renamed, and return the names of the files."""
-        written: dict[str, bytes] = {}
+        """Write the parts into a folder, all of them or none, and return the names of the files."""
+        written = self.contents(parts, formats)
+        write_files(directory, written)
+        return list(written)
+
+    def contents(self, parts: Sequence[str], formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
+        """Return the files of the parts by name."""
+        files: dict[str, bytes] = {}
         for part in parts:
             if part == "figure5":
                 if len(self.results.curves):
-                    written |= figure5.images(self.results, self.curves)
+                    files |= figure5.images(self.results, self.curves)
             else:
-                written |= {f"{part}.{kind}": self.text([part], kind).encode() for kind in formats}
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"cannot write into {directory}: {error.strerror or error}") from None
-        for name, content in written.items():
-            write_bytes(directory / name, content)
-        return list(written)
+                files |= {f"{part}.{kind}": self.text([part], kind).encode() for kind in formats}
+        return files
 
     def text(self, parts: Sequence[str], kind: str) -> str:
         """Return the parts in one format."""
@@ -200,16 +199,35 @@ class Document:
         if "figure5" in parts:
             content |= {"curves": self.curves}
         content["problems"] = [vars(problem) for problem in self.results.problems]
-        return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
+        return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
-def _finite(value: Any) -> Any:
-    """Return the value with null for every number that JSON cannot write."""
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files into a folder, all aside first and then renamed: a full disk leaves everything as it was."""
+    aside = {directory / f"{name}.partial": directory / name for name in files}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            for path, content in zip(aside, files.values(), strict=True):
+                path.write_bytes(content)
+            for path, final in aside.items():
+                path.replace(final)
+        finally:
+            for path in aside:
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write into {directory}: {error.strerror or error}") from None
+
+
+def _settled(value: Any) -> Any:
+    """Return rows as they are written: 12 digits, so that no processor's last bit shows; None for what is no number."""
     if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
+        return {key: _settled(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return [_settled(part) for part in value]
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
 _EXPLAINED = [

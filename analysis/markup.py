@@ -68,6 +68,7 @@ _TEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
+    "\u2002": r"\enspace{}",
     "−": "$-$",
     "–": "--",
     "≥": r"$\geq$",
@@ -117,7 +118,7 @@ def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> st
 
 _STYLE = """\
 :root { color-scheme: light dark; --faint: light-dark(#6a6a6a, #9a9a9a); --rule: light-dark(#ddd, #444); }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 96rem; padding: 0 1rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.86rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.22rem 0.7rem; vertical-align: top; white-space: nowrap; }

@@ -7,11 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis import committed
-from analysis.document import Document
+from analysis.document import Document, write_files
 from analysis.load import FINAL_EPISODES, RESULTS, RUN, Problem, Results
 from analysis.records import read_runs
 from bench.errors import UserError
-from bench.record import write_bytes
 
 PARTS = ("table1", "figure5", "wilcoxon")
 
@@ -32,14 +31,8 @@ def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path,
     new = _of_full_length(read_runs(directories))
     old = committed.read_results(out) if committed.holds_results(out) else None
     merged = committed.merge(old, new)
-    written = committed.files(merged, command=shlex.join(["bench", *sys.argv[1:]]))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write into {out}: {error.strerror or error}") from None
-    for name, content in written.items():
-        write_bytes(out / name, content)
-    render(out)
+    rendered = Document.build(merged).contents(PARTS)
+    write_files(out, committed.files(merged, command=shlex.join(["bench", *sys.argv[1:]])) | rendered)
     return out, replace(merged, problems=new.problems)
 
 

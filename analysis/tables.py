@@ -12,6 +12,7 @@ from analysis.wording import duration, finding, number, p_text, scope_text, shor
 from bench.tasks import TASKS
 
 MARKS = {"better": "▲", "worse": "▼", "undecided": "", None: ""}
+GAP = "\u2002\u2002"  # en spaces, which no format swallows
 # A policy that falls over ends the episode of these tasks, so that staying alive is worth something by itself.
 ENDS_EARLY = ("cartpole", "hopper", "walker2d", "ant", "humanoid")
 
@@ -37,7 +38,7 @@ def entry(row: Row) -> Text:
     if not row["n_seeds"]:
         return Text(f"not run ({paper})" if paper else "not run")
     score, fraction = (
-        "" if row[key] is None else f"  {number(row[key])}" for key in ("normalised", "paper_normalised")
+        "" if row[key] is None else f"{GAP}{number(row[key])}" for key in ("normalised", "paper_normalised")
     )
     cut = "" if row["budget"] is None else "†"
     text = f"{short(row['mean'], row['std_seeds'])}{score}{cut}{MARKS[row['verdict']]}"

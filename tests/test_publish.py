@@ -1,5 +1,6 @@
 """Loading from every source, what is listed instead of averaged, and publishing."""
 
+import errno
 import gzip
 import json
 import shutil
@@ -11,7 +12,7 @@ import pytest
 
 from analysis import committed
 from analysis.foreign import read_episodes
-from analysis.load import RUN
+from analysis.load import RESULTS, RUN
 from analysis.publish import publish, render
 from analysis.records import read_runs
 from bench.errors import UserError
@@ -263,6 +264,35 @@ def test_smoke_runs_are_not_published(runs: Path, write_run, tmp_path: Path) -> 
     assert ("unequal", "not published: fewer than 50 episodes") in kinds(results)
     with pytest.raises(UserError, match="smoke"):
         publish([runs / "bc"], out)
+
+
+def test_full_disk_leaves_everything_as_it_was(
+    runs: Path, write_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, _ = publish([runs], tmp_path / "results")
+    before = contents(out)
+    write = Path.write_bytes
+
+    def fill(path: Path, content: bytes) -> int:
+        if path.name.startswith("table1.tex"):
+            write(path, content[:10])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    write_run("bc", "hopper", 4, 0, [1.0] * 50)  # something new to write
+    with pytest.raises(UserError, match="No space left"):
+        publish([runs], out)
+    assert contents(out) == before
+
+
+@pytest.mark.skipif(not committed.holds_results(RESULTS), reason="no results are published")
+def test_committed_results_are_sound_and_rendered(tmp_path: Path) -> None:
+    assert [what for kind, what in kinds(committed.read_results(RESULTS)) if kind == "corrupt"] == []
+    copy = tmp_path / "results"
+    shutil.copytree(RESULTS, copy)
+    render(copy)
+    assert contents(copy) == contents(RESULTS)
 
 
 def test_damaged_results_are_one_line_and_stay_as_they_are(runs: Path, tmp_path: Path) -> None:
