@@ -135,6 +135,7 @@ def run(
     if (directory / "result.json").exists():
         return Outcome("skipped", read_json(directory / "result.json"))
 
+    asked |= {"spec": config.algorithm, "preset": config.preset, "variant": config.variant}  # told, not compared
     asked["references"] = references(task, dataset_id=config.demonstrations)
     asked["iterations"] = settings.iterations
     with RunRecord(directory, asked | provenance()) as record:

@@ -65,6 +65,8 @@ def test_record_of_a_finished_run(whole: Path) -> None:
     ]
     written = read_json(whole / "config.json")
     assert written["algorithm"] == "Toy"
+    assert written["spec"].endswith("toy_method.py:Toy")
+    assert (written["preset"], written["variant"]) == ("full", None)
     assert written["settings"]["step_size"] == 0.1
     assert written["demonstrations"]["pairs"] == 20
     assert set(written["versions"]) >= {"torch", "numpy", "gymnasium", "mujoco"}
