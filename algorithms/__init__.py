@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from algorithms import bc, gail, mgail
-from bench.algorithm import AlgorithmConfig, AlgorithmFactory
+from bench.algorithm import AlgorithmConfig
 from bench.errors import UserError, unknown
 from bench.policy import import_attribute
 
@@ -28,7 +28,7 @@ class Entry:
         variants: {name: settings}, for ``--variant``.
     """
 
-    algorithm: AlgorithmFactory
+    algorithm: type[Any]
     settings: Mapping[str, Any] = field(default_factory=dict)
     tuned: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     paper: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def resolve(
     preset: str = "full",
     variant: str | None = None,
     overrides: Mapping[str, Any] | None = None,
-) -> tuple[AlgorithmFactory, AlgorithmConfig]:
+) -> tuple[type[Any], AlgorithmConfig]:
     """Return the class and its settings for a name of `ALGORITHMS` or a ``file.py:Class``.
 
     Raises:

@@ -30,7 +30,7 @@ def input_slope(network: nn.Module, x: Tensor) -> Tensor:
     if isinstance(network, nn.Sequential) and all(isinstance(layer, nn.Linear | nn.ReLU) for layer in network):
         with torch.no_grad():
             on = []
-            for layer in network[:-1]:
+            for layer in list(network)[:-1]:
                 x = layer(x)
                 if isinstance(layer, nn.ReLU):
                     on.append((x > 0).to(x.dtype))

@@ -239,9 +239,8 @@ class MGAIL:
         self.policy_optimiser.param_groups[0]["lr"] = config.policy_rate * fraction
         self.policy_optimiser.step()
         self._average()
-        valid = segment.valid.squeeze(-1)
         return {
-            "cost": (cost * valid).sum().item() / valid.sum().item(),
+            "cost": cost.mean().item(),
             "gradient_norm": norm.item(),
             "adjoint_norm": j_s.mean().item(),
         }

@@ -7,7 +7,8 @@ eq. 12-13, walked from the segment's end:
     j_theta = D_a pi_theta + gamma (j'_s f_a pi_theta + j'_theta)
     j_s     = D_s + D_a pi_s + gamma j'_s (f_s + f_a pi_s)
 
-with j' = 0 at an episode's and the segment's end. Only j_s is sequential. It is walked with pullbacks of recorded
+with j' = 0 at an episode's and the segment's end (a recorded stretch may hold the next episode's start, too: it counts
+as a segment of its own). Only j_s is sequential. It is walked with pullbacks of recorded
 activations; the cotangents of the policy's outputs are collected, and one batched backward pass gives j_theta.
 A model with a memory carries a second adjoint, j_m, in the same way.
 """
@@ -161,11 +162,14 @@ def walk(
     if fresh:
         predicted = model.unroll(segment.states, segment.actions, memory, segment.done)
         recorded = segment.next_states - segment.states - predicted
+    horizon = len(segment.states)
     x = segment.states[0]
-    states, actions, outputs, policy_pulls, model_pulls = [], [], [], [], []
-    for t in range(len(segment.states)):
-        if not fresh:
-            x = segment.states[t]
+    states: list[Tensor] = []
+    actions: list[Tensor] = []
+    outputs: list[Tensor] = []
+    policy_pulls: list[Callable[[Tensor], Tensor]] = []
+    model_pulls: list[Pull] = []
+    for t in range(horizon):
         output, policy_pull = record(policy, x)
         u = head.draw(output, noise[t]) if fresh else segment.actions[t]
         change, memory, model_pull = model.record(x, u, memory)
@@ -173,11 +177,17 @@ def walk(
             values.append(value)
         policy_pulls.append(policy_pull)
         model_pulls.append(model_pull)
-        if fresh:
-            s_next = segment.next_states[t]
-            bracket = (x + change + recorded[t] - s_next).clamp(-correction_clip, correction_clip)
-            x = torch.addcmul(s_next, bracket, segment.continues[t])
-    return Walk(*(torch.stack(v) for v in (states, actions, outputs)), noise, memory, policy_pulls, model_pulls)
+        goes_on = 1 - segment.done[t]
+        memory = memory * goes_on
+        if t + 1 < horizon:
+            s_next = segment.states[t + 1]  # the next state, or the start of the next episode
+            if fresh:
+                bracket = (x + change + recorded[t] - s_next).clamp(-correction_clip, correction_clip)
+                x = torch.addcmul(s_next, bracket, goes_on)
+            else:
+                x = s_next
+    stacked = (torch.stack(states), torch.stack(actions), torch.stack(outputs))
+    return Walk(*stacked, noise, memory, policy_pulls, model_pulls)
 
 
 @torch.no_grad()
@@ -205,12 +215,11 @@ def cotangents(
         The cotangents [H, B, A], and the norm of j_s at each sample's first step [B] (a diagnostic).
     """
     horizon, batch, size = walked.states.shape
-    cost_slope = cost_slope * segment.valid
-    discount = gamma * segment.continues
+    discount = gamma * (1 - segment.done)
     j_s = torch.zeros_like(walked.states[0])
     j_m = torch.zeros_like(walked.memory)
     to_outputs: list[Tensor] = []
-    slope = -entropy * head.entropy_slope(walked.outputs) * segment.valid if entropy else None
+    slope = -entropy * head.entropy_slope(walked.outputs) if entropy else None
     for t in range(horizon - 1, -1, -1):
         j_s = discount[t] * j_s
         f_s, f_a, j_m = walked.model_pulls[t](j_s, discount[t] * j_m)
@@ -221,5 +230,7 @@ def cotangents(
         if adjoint_clip < torch.inf:
             j_s = j_s * (adjoint_clip / j_s.norm(dim=-1, keepdim=True).clamp_min(adjoint_clip))
         to_outputs.append(to_output)
-    weights = gamma ** torch.arange(horizon, dtype=j_s.dtype).view(-1, 1, 1) / batch
-    return torch.stack(to_outputs[::-1]) * weights, j_s.norm(dim=-1)
+    weights = [torch.full_like(discount[0], 1 / batch)]  # gamma^t / B, from each episode's start anew
+    for t in range(horizon - 1):
+        weights.append(torch.where(segment.done[t] > 0, weights[0], discount[t] * weights[t]))
+    return torch.stack(to_outputs[::-1]) * torch.stack(weights), j_s.norm(dim=-1)

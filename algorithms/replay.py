@@ -21,8 +21,7 @@ class Segment:
         actions: [H, B, A].
         next_states: [H, B, S], true successors, also where an episode ended.
         noise: [H, B, A], the noise the actions were drawn with.
-        done: [H, B, 1], 1 where an episode ended with the step.
-        continues: [H, B, 1], 1 while the first step's episode still goes on after the step.
+        done: [H, B, 1], 1 where an episode ended with the step; the next row then starts the following episode.
         past_states: [K, B, S] and `past_actions` [K, B, A]: the steps before the segment, for a model's memory.
         past_done: [K, B, 1], 1 where an episode ended in the past.
     """
@@ -32,15 +31,9 @@ class Segment:
     next_states: Tensor
     noise: Tensor
     done: Tensor
-    continues: Tensor
     past_states: Tensor
     past_actions: Tensor
     past_done: Tensor
-
-    @property
-    def valid(self) -> Tensor:
-        """Return [H, B, 1]: 1 where the step still belongs to the first step's episode."""
-        return torch.cat([torch.ones_like(self.continues[:1]), self.continues[:-1]])
 
 
 class SequenceBuffer:
@@ -83,7 +76,10 @@ class SequenceBuffer:
         """Draw states [B, S], actions [B, A] and true next states [B, S] from the last `recent` steps."""
         flat = self._starts(batch, 1, recent, 0) % self.rows * self.num_envs
         index = torch.from_numpy(flat + self.generator.integers(self.num_envs, size=batch))
-        return tuple(getattr(self, name).flatten(0, 1).index_select(0, index) for name in self._fields[:3])  # type: ignore[return-value]
+        states, actions, next_states = (
+            getattr(self, name).flatten(0, 1).index_select(0, index) for name in self._fields[:3]
+        )
+        return states, actions, next_states
 
     def segments(self, batch: int, horizon: int, recent: int, burn_in: int = 0) -> Segment:
         """Draw segments of `horizon` steps with `burn_in` steps of past, from the last `recent` steps."""
@@ -109,7 +105,6 @@ class SequenceBuffer:
             next_states=next_states[burn_in:],
             noise=noise[burn_in:],
             done=done[burn_in:],
-            continues=(1 - done[burn_in:]).cumprod(0),
             past_states=states[:burn_in],
             past_actions=actions[:burn_in],
             past_done=done[:burn_in],

@@ -8,15 +8,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import UserError
-from bench.tasks import Task
 
 Metrics = dict[str, float]
 
 
 class AlgorithmConfig(BaseModel):
-    """Settings of a method: frozen, typed, unknown keys refused. Each default's description says where it comes from:
+    """Settings of a method: frozen, typed, unknown keys refused.
 
-    ``[paper]``, ``[code]`` (the MGAIL authors' release), ``[H&E]`` (Ho & Ermon 2016) or ``[ours: why]``.
+    Each default's description says where it comes from: ``[paper]``, ``[code]`` (the MGAIL authors' release), ``[H&E]`` (Ho & Ermon 2016) or ``[ours: why]``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,14 +66,4 @@ class Algorithm(Protocol):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        ...
-
-
-class AlgorithmFactory(Protocol):
-    """The constructor's signature, for type checkers."""
-
-    Config: type[AlgorithmConfig]
-
-    def __call__(self, config: Any, task: Task, demonstrations: Any, env: Any, streams: Any) -> Algorithm:
-        """Build the learner."""
         ...

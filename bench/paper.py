@@ -1,4 +1,4 @@
-"""The paper's own numbers, each once: Table 1 and the expert returns of Ho & Ermon 2016, whose BC and GAIL it prints."""
+"""The paper's numbers, each once: Table 1, and the expert returns of Ho & Ermon 2016, whose BC and GAIL it prints."""
 
 import csv
 from dataclasses import dataclass

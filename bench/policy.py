@@ -1,4 +1,4 @@
-"""The policy that every method and every expert shares, so that methods differ in nothing else; and how it is stored."""
+"""The policy that all methods and experts share, so that methods differ in nothing else; and how it is stored."""
 
 import importlib
 import importlib.util
@@ -101,6 +101,8 @@ class Policy(nn.Module):
 
     def normalise(self, observations: NDArray | Tensor) -> Tensor:
         """Return what the network sees: [..., S] float64 -> [..., S] float32, clipped at +-10."""
+        if isinstance(observations, np.ndarray) and not observations.flags.writeable:
+            observations = observations.copy()  # torch warns of arrays that it could not write to
         x = (torch.as_tensor(observations, dtype=torch.float64) - self.observation_mean) / self.observation_std
         return x.clamp_(-CLIP, CLIP).float()
 

@@ -60,7 +60,6 @@ def make_segment(discrete, with_ends):
         next_states=torch.where(done > 0, torch.randn(H, B, S), torch.cat([states[1:], torch.randn(1, B, S)])),
         noise=torch.randn(H, B, A),
         done=done,
-        continues=(1 - done).cumprod(0),
         past_states=torch.randn(K, B, S),
         past_actions=past_actions,
         past_done=(torch.rand(K, B, 1) < 0.3).double(),
@@ -74,7 +73,7 @@ def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip
         for t in range(K):
             memory = model(segment.past_states[t], segment.past_actions[t], memory)[1] * (1 - segment.past_done[t])
     recorded_memory = memory
-    x, alive, total = segment.states[0], torch.ones(B, 1), 0.0
+    x, weight, total = segment.states[0], torch.ones(B), 0.0
     for t in range(H):
         out = policy(x)
         if isinstance(head, GumbelHead):
@@ -82,14 +81,15 @@ def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip
             hard = one_hot((out + noise[t]).argmax(-1), A).double() if kind == "fresh" else segment.actions[t]
             u = hard + soft - soft.detach()
             log_p = out.log_softmax(-1)
-            total = total + GAMMA**t * (alive.squeeze(-1) * ENTROPY * (log_p.exp() * log_p).sum(-1)).mean()
+            total = total + (weight * ENTROPY * (log_p.exp() * log_p).sum(-1)).mean()
         else:
             free = out + head.sigma * noise[t]
             value = free.detach().clamp(head.low, head.high) if kind == "fresh" else segment.actions[t]
             u = value + out - out.detach()
         cost = softplus(discriminator(torch.cat([x, u], -1)).squeeze(-1))
-        total = total + GAMMA**t * (alive.squeeze(-1) * cost).mean()
-        alive = alive * (1 - segment.done[t])
+        total = total + (weight * cost).mean()
+        done = segment.done[t]
+        weight = torch.where(done.squeeze(-1) > 0, 1.0, GAMMA * weight)
         change, next_memory = model(x, u, memory)
         predicted = x + change
         if kind == "fresh":
@@ -101,6 +101,10 @@ def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip
             value = segment.states[t + 1] if t + 1 < H else segment.next_states[t]
         x = predicted + (value - predicted).detach()
         memory = next_memory
+        if t + 1 < H:  # behind an episode's end the next one starts: nothing of the last one reaches it
+            x = torch.where(done > 0, segment.states[t + 1], x)
+            memory = torch.where(done > 0, torch.zeros_like(memory), memory)
+            recorded_memory = torch.where(done > 0, torch.zeros_like(memory), recorded_memory)
     return total
 
 
@@ -162,7 +166,6 @@ def test_fresh_and_recorded_agree_on_the_policys_own_data(discrete):
         torch.stack([*states[1:], x]),
         noise,
         zeros,
-        1 - zeros,
         *[zeros[:0]] * 3,
     )
     slope = torch.randn(H, B, S + A)
@@ -214,7 +217,7 @@ def test_descent_moves_towards_the_expert_in_one_dimension():
     model = BasicModel(1, 1, 4, generator)
     head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
     ones, zeros = torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
-    segment = Segment(ones, zeros, ones, zeros, zeros, ones, *[zeros[:0]] * 3)
+    segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
     before = policy(ones[0]).item()
     for _ in range(10):
         walked = walk(policy, model, head, segment, zeros, True)
@@ -246,7 +249,7 @@ def test_figure_2_half_plane():
     policy = nn.Sequential(nn.Linear(1, 1))
     head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
     ones, zeros = torch.ones(2, 1, 1), torch.zeros(2, 1, 1)
-    segment = Segment(ones, zeros, ones, zeros, zeros, ones, *[zeros[:0]] * 3)
+    segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
     slope = torch.cat([ones, zeros], -1)  # dc/ds = 1, dc/da = 0 at both steps
     walked = walk(policy, Known(), head, segment, zeros, False)
     model_based, _ = cotangents(walked, slope, segment, head, 1.0)
