@@ -18,7 +18,7 @@ from torch.nn.functional import one_hot, softplus
 from algorithms.baseline import Baseline
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.discriminator import Discriminator
-from algorithms.normalize import RunningNormalizer
+from algorithms.normalize import MINIMUM_VARIANCE
 from algorithms.reinforce import Reinforce, ReinforceConfig
 from algorithms.rollout import Collector, Rollout
 from algorithms.trpo import TRPO, TRPOConfig, distribution
@@ -47,10 +47,22 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
     gradient_penalty: float = Field(1.0, ge=0, description="weight of D's gradient penalty [ours: see findings]")
-    normalizer: str = "running"
+    input_noise: float = Field(
+        0.0, ge=0, description="deviation of noise on what D is trained on, in normalised units [ours: tuned]"
+    )
 
 
-_CLASSIC_BATCH: dict[str, Any] = {"num_envs": 50, "steps": 100, "iterations": 80}
+# Classic tasks: whole returns (lambda 1), since a bootstrapped advantage never credits the first push of MountainCar.
+_CLASSIC_BATCH: dict[str, Any] = {
+    "num_envs": 25,
+    "steps": 200,
+    "iterations": 80,
+    "gae_lambda": 1.0,
+    "fisher_samples": 1000,
+    "value_learning_rate": 3e-3,
+    "value_epochs": 3,
+    "discriminator_steps": 5,
+}
 _MUJOCO_BATCH: dict[str, Any] = {"num_envs": 32, "steps": 320, "iterations": 300}
 
 
@@ -114,29 +126,39 @@ class GAIL:
         self.batches = streams.torch("batches")
         self.collector = Collector(env, self.learner, streams.integer("environment"), streams.torch("actions"))
         self.demonstrations = demonstrations
-        self.normalizer = RunningNormalizer(size)
 
     def iterate(self) -> Metrics:
         """Act for a batch, train D on it, and improve the policy under D's reward."""
-        if self.config.normalizer == "running" and self.normalizer.count == 0:
-            rollout = self.collector.collect(self.config.steps)
-            self.env_steps += rollout.steps
-            self.normalizer.update(rollout.observations)
-            self.normalizer.write(self.learner)
-        rollout = self.collector.collect(self.config.steps)
-        self.env_steps += rollout.steps
+        if self.env_steps == 0 and self.config.init == "random":
+            self._set_observation_scale(self._collect().observations)
+        rollout = self._collect()
         agent = self._inputs(rollout.x.flatten(0, 1), torch.from_numpy(rollout.executed).flatten(0, 1))
         metrics = self._train_discriminator(agent)
         rewards = self._rewards(rollout, agent)
         metrics |= {"reward": float(rewards.mean())} | self.generator.update(rollout, rewards)
-        if self.config.normalizer == "running":
-            self.normalizer.update(rollout.observations)
-            self.normalizer.write(self.learner)
         if self.config.average:
             with torch.no_grad():
                 for averaged, current in zip(self.policy.parameters(), self.learner.parameters(), strict=True):
                     averaged.lerp_(current, 1 - self.config.average)
         return metrics
+
+    def _collect(self) -> Rollout:
+        rollout = self.collector.collect(self.config.steps)
+        self.env_steps += rollout.steps
+        return rollout
+
+    def _set_observation_scale(self, observations: NDArray) -> None:
+        """Normalise by an equal mixture of the demonstrations and the first policy's observations [..., S], for good.
+
+        Either alone fails: a few CartPole demonstrations hardly move, and a random MountainCar hardly does. What never
+        changes again lets neither policy nor D drift, and is frozen from sampling through the update.
+        """
+        groups = [self.demonstrations.observations, observations.reshape(-1, observations.shape[-1])]
+        mean = np.mean([group.mean(0) for group in groups], axis=0)
+        variance = np.mean([np.square(group - mean).mean(0) for group in groups], axis=0)
+        for policy in {self.learner, self.policy}:
+            policy.observation_mean.copy_(torch.from_numpy(mean))
+            policy.observation_std.copy_(torch.from_numpy(np.sqrt(variance + MINIMUM_VARIANCE)))
 
     def _inputs(self, x: Tensor, actions: Tensor) -> Tensor:
         """Return what D sees: normalised observations [M, S] beside executed actions, one-hot or normalised."""
@@ -152,8 +174,13 @@ class GAIL:
         for _ in range(self.config.discriminator_steps):
             agent_rows = torch.randint(len(agent), (size,), generator=self.batches)
             expert_rows = torch.randint(len(expert), (size,), generator=self.batches)
-            metrics = self.discriminator.update(agent[agent_rows], expert[expert_rows])
+            metrics = self.discriminator.update(self._blur(agent[agent_rows]), self._blur(expert[expert_rows]))
         return metrics
+
+    def _blur(self, rows: Tensor) -> Tensor:
+        if not self.config.input_noise:
+            return rows
+        return rows + self.config.input_noise * torch.empty_like(rows).normal_(generator=self.batches)
 
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, agent: Tensor) -> NDArray[np.float64]:
@@ -170,13 +197,13 @@ class GAIL:
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers, generators and simulators."""
-        parts = ("learner", "policy", "generator", "discriminator", "collector", "normalizer")
+        parts = ("learner", "policy", "generator", "discriminator", "collector")
         state = {name: getattr(self, name).state_dict() for name in parts}
         return state | {"batches": self.batches.get_state(), "env_steps": self.env_steps}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        for name in ("learner", "policy", "generator", "discriminator", "collector", "normalizer"):
+        for name in ("learner", "policy", "generator", "discriminator", "collector"):
             getattr(self, name).load_state_dict(state[name])
         self.batches.set_state(state["batches"])
         self.env_steps = state["env_steps"]
