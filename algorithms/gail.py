@@ -47,9 +47,6 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
     gradient_penalty: float = Field(1.0, ge=0, description="weight of D's gradient penalty [ours: see findings]")
-    input_noise: float = Field(
-        0.0, ge=0, description="deviation of noise on what D is trained on, in normalised units [ours: tuned]"
-    )
 
 
 _CLASSIC: dict[str, Any] = {
@@ -90,7 +87,7 @@ REINFORCE_TUNED = _for_tasks(
 )
 # Ho & Ermon's budgets: 300 iterations of 5,000 steps, 500 of 50,000, Humanoid 1,500 of 50,000.
 PAPER = _for_tasks(
-    {"num_envs": 50, "steps": 100, "iterations": 300},
+    {"num_envs": 25, "steps": 200, "iterations": 300},
     {"num_envs": 50, "steps": 1000, "iterations": 500},
     humanoid={"iterations": 1500},
 )
@@ -182,13 +179,8 @@ class GAIL:
         for _ in range(self.config.discriminator_steps):
             agent_rows = torch.randint(len(agent), (size,), generator=self.batches)
             expert_rows = torch.randint(len(expert), (size,), generator=self.batches)
-            metrics = self.discriminator.update(self._blur(agent[agent_rows]), self._blur(expert[expert_rows]))
+            metrics = self.discriminator.update(agent[agent_rows], expert[expert_rows])
         return metrics
-
-    def _blur(self, rows: Tensor) -> Tensor:
-        if not self.config.input_noise:
-            return rows
-        return rows + self.config.input_noise * torch.empty_like(rows).normal_(generator=self.batches)
 
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, agent: Tensor) -> NDArray[np.float64]:

@@ -43,7 +43,9 @@ class Head(Protocol):
 
 @dataclass(frozen=True)
 class GaussianHead:
-    """a = clip(mu + sigma * xi) [eq. 10]; the gradient passes straight through the clip.
+    """a = clip(mu + sigma * xi) [eq. 10]; the gradient passes the clip unless it points further out.
+
+    Behind a bound nothing changes what is executed, so a slope outwards would push mu away without end.
 
     Attributes:
         sigma: [A] deviation, in normalised action units like the bounds `low` and `high`.
@@ -55,11 +57,17 @@ class GaussianHead:
 
     def draw(self, output: Tensor, noise: Tensor) -> Tensor:
         """Return the executed action."""
-        return torch.addcmul(output, self.sigma, noise).clamp(self.low, self.high)
+        return self.draw_free(output, noise).clamp(self.low, self.high)
+
+    def draw_free(self, output: Tensor, noise: Tensor) -> Tensor:
+        """Return the action before the clip."""
+        return torch.addcmul(output, self.sigma, noise)
 
     def pull(self, output: Tensor, noise: Tensor, cotangent: Tensor) -> Tensor:
-        """Return the cotangent unchanged: da / dmu = 1."""
-        return cotangent
+        """Return the cotangent, da / dmu = 1, but none whose descent leads further beyond a bound."""
+        free = self.draw_free(output, noise)
+        outwards = ((free > self.high) & (cotangent < 0)) | ((free < self.low) & (cotangent > 0))
+        return cotangent.masked_fill(outwards, 0.0)
 
     def entropy_slope(self, output: Tensor) -> Tensor:
         """Return zero: the entropy of a Gaussian does not depend on its mean."""

@@ -40,6 +40,25 @@ class UserModel(ForwardModel):
         return out[:, :S], out[:, S:]
 
 
+class Bounded(torch.autograd.Function):
+    """clip in value; in gradient the identity, but nothing that leads a clipped value further out."""
+
+    @staticmethod
+    def forward(ctx, free, low, high, value):
+        ctx.save_for_backward(free > high, free < low)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        above, below = ctx.saved_tensors
+        return (
+            torch.where(above, gradient.clamp_min(0), torch.where(below, gradient.clamp_max(0), gradient)),
+            None,
+            None,
+            None,
+        )
+
+
 def make_model(kind):
     generator = torch.Generator().manual_seed(3)
     if kind == "user":
@@ -85,7 +104,7 @@ def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip
         else:
             free = out + head.sigma * noise[t]
             value = free.detach().clamp(head.low, head.high) if kind == "fresh" else segment.actions[t]
-            u = value + out - out.detach()
+            u = Bounded.apply(free, head.low, head.high, value)
         cost = softplus(discriminator(torch.cat([x, u], -1)).squeeze(-1))
         total = total + (weight * cost).mean()
         done = segment.done[t]
