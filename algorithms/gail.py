@@ -58,7 +58,7 @@ _CLASSIC: dict[str, Any] = {
     "value_epochs": 3,
     "discriminator_steps": 5,
 }
-_MUJOCO: dict[str, Any] = {"num_envs": 32, "steps": 320, "iterations": 300}
+_MUJOCO: dict[str, Any] = {"num_envs": 32, "steps": 320, "iterations": 150, "value_epochs": 3}
 
 
 def _for_tasks(
