@@ -51,14 +51,16 @@ def fisher_product(policy: Policy, x: Tensor, damping: float = 0.0) -> Callable[
     output = policy(x)
     cotangent = torch.zeros_like(output, requires_grad=True)
     transposed = torch.autograd.grad(output, weights, cotangent, create_graph=True)  # J^T u, linear in u
-    with torch.no_grad():
-        probabilities = output.softmax(-1) if policy.discrete else None
-        precision = None if policy.discrete else torch.exp(-2 * policy.log_std)
+    if policy.discrete:
+        p = output.detach().softmax(-1)
 
-    def metric(tangent: Tensor) -> Tensor:
-        if probabilities is None:
+        def metric(tangent: Tensor) -> Tensor:
+            return p * (tangent - (p * tangent).sum(-1, keepdim=True))
+    else:
+        precision = torch.exp(-2 * policy.log_std.detach())
+
+        def metric(tangent: Tensor) -> Tensor:
             return precision * tangent
-        return probabilities * (tangent - (probabilities * tangent).sum(-1, keepdim=True))
 
     def product(v: Tensor) -> Tensor:
         pieces = dict(zip(named, v.split(sizes), strict=True))

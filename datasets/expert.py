@@ -2,13 +2,11 @@
 
 import csv
 import hashlib
-import json
-import platform
-import shutil
-import subprocess
+import io
+import math
+import shlex
 import time
 from collections.abc import Callable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,13 @@ from algorithms.normalize import RunningNormalizer
 from algorithms.rollout import Collector
 from algorithms.trpo import TRPO, TRPOConfig
 from bench.algorithm import Metrics
+from bench.checkpoint import read_checkpoint, write_checkpoint
 from bench.envs import make_env
 from bench.errors import UserError
 from bench.evaluate import evaluate
 from bench.policy import Policy, read_policy, save_policy
+from bench.provenance import provenance
+from bench.record import read_json, write_bytes, write_json
 from bench.seeding import Streams
 from bench.tasks import Task, get_task
 from datasets.manifest import EXPERTS, read_manifest
@@ -63,7 +64,7 @@ class ExpertTraining:
         init = streams.torch("init")
         self.policy = Policy.for_env(self.env, hidden=config.hidden, activation="tanh", generator=init)
         with torch.no_grad():
-            self.policy.network[-1].weight.mul_(0.01)  # first actions around zero, or uniform
+            list(self.policy.network.parameters())[-2].mul_(0.01)  # first actions around zero, or uniform
             if not self.policy.discrete:
                 self.policy.log_std.fill_(config.initial_log_std)
         size = self.env.single_observation_space.shape[0]
@@ -74,7 +75,7 @@ class ExpertTraining:
         self.iteration = 0
         self.env_steps = 0
         self.wall_s = 0.0
-        self.best = -np.inf
+        self.best = -math.inf
         self.best_policy: dict[str, Any] = {}
         self.curve: list[Metrics] = []
 
@@ -158,13 +159,16 @@ def train_expert(
         raise UserError(f"no recipe for an expert on {task.name}; there are recipes for {', '.join(RECIPES)}")
     config = ExpertConfig.build(RECIPES[task.name], overrides or {})
     folder = Path(out) / task.name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
     header = {"task": task.name, "seed": seed, "settings": config.model_dump(mode="json")}
     checkpoint = folder / "checkpoint.pt"
 
     training = ExpertTraining(config, task, seed)
     if checkpoint.exists():
-        content = torch.load(checkpoint, weights_only=False)
+        content = read_checkpoint(checkpoint)
         if content["header"] != header:
             raise UserError(f"{folder} holds a training with another seed or other settings; choose another folder")
         training.load_state_dict(content["state"])
@@ -174,21 +178,24 @@ def train_expert(
         training.wall_s += time.perf_counter() - started
         if training.iteration % config.evaluate_every == 0 or training.iteration == config.iterations:
             training.judge(metrics)
-            _write(checkpoint, lambda path: torch.save({"header": header, "state": training.state_dict()}, path))
-            _write(folder / "curve.csv", lambda path: _write_csv(path, training.curve))
+            write_checkpoint(checkpoint, {"header": header, "state": training.state_dict()})
+            write_bytes(folder / "curve.csv", _table(training.curve))
             if report:
                 report(training)
     training.policy.load_state_dict(training.best_policy)
     save_policy(training.policy, folder / "expert.pt")
+    origin = provenance()
     done = header | {
-        "command": f"bench expert train --task {task.name} --seed {seed}",
-        "commit": _commit(),
-        "versions": _versions(),
+        "command": shlex.join(
+            ["bench", "expert", "train", "--task", task.name, "--seed", str(seed)]
+            + [word for name, value in (overrides or {}).items() for word in ("--set", f"{name}={value}")]
+        ),
+        **{name: origin[name] for name in ("commit", "versions")},
         "env_steps": training.env_steps,
         "wall_s": round(training.wall_s, 1),
         "selection_return": training.best,
     }
-    _write(folder / "training.json", lambda path: path.write_text(json.dumps(done, indent=2) + "\n"))
+    write_json(folder / "training.json", done)
     return folder
 
 
@@ -213,20 +220,20 @@ def evaluate_expert(
         return read_manifest(experts)["experts"][task.name] | measure(policy, task, episodes)
 
     folder = Path(training)
-    try:
-        record = json.loads((folder / "training.json").read_text())
-    except (OSError, ValueError):
-        raise UserError(f"{folder} holds no finished training (`bench expert train` makes one)") from None
+    if not (folder / "training.json").exists():
+        raise UserError(f"{folder} holds no finished training (`bench expert train` makes one)")
+    record = read_json(folder / "training.json")
+    del record["schema"]  # the manifest has its own
     if record.get("task") != task.name:
         raise UserError(f"{folder} is a training on {record.get('task')}, not on {task.name}")
     record |= measure(read_policy(folder / "expert.pt"), task, episodes)
     record["digest"] = _digest(folder / "expert.pt")
     experts.mkdir(parents=True, exist_ok=True)
     for source, name in (("expert.pt", f"{task.name}.pt"), ("curve.csv", f"{task.name}-curve.csv")):
-        _write(experts / name, lambda path, source=source: shutil.copyfile(folder / source, path))
+        write_bytes(experts / name, (folder / source).read_bytes())
     manifest = read_manifest(experts)
     manifest["experts"][task.name] = record
-    _write(experts / "manifest.json", lambda path: path.write_text(json.dumps(manifest, indent=1) + "\n"))
+    write_json(experts / "manifest.json", manifest)
     return record
 
 
@@ -273,34 +280,13 @@ def list_experts(experts: Path = EXPERTS) -> list[dict[str, Any]]:
     ]
 
 
-def _write(path: Path, writer: Callable[[Path], Any]) -> None:
-    """Write aside, then rename: a killed process leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        writer(partial)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-
-
-def _write_csv(path: Path, rows: list[Metrics]) -> None:
-    with path.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+def _table(rows: list[Metrics]) -> bytes:
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode()
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    packages = ("torch", "numpy", "gymnasium", "mujoco")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
-
-
-def _commit() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return result.stdout.strip() or None
