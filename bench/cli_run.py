@@ -61,7 +61,7 @@ def add_parser(commands: Any) -> None:
     how.add_argument(
         "--set", action="append", default=[], dest="settings", metavar="KEY=VALUE", help="override one setting"
     )
-    how.add_argument("--variant", metavar="NAME", help="a named set of settings, such as authors")
+    how.add_argument("--variant", metavar="NAME", help="a named set of settings of the method")
     how.add_argument("--label", metavar="X", help="record the runs as <algorithm>+X")
     where = parser.add_argument_group("where and how")
     where.add_argument(
