@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from algorithms import resolve
 from algorithms.bc import BCConfig
 from algorithms.gail import GAILConfig
 from algorithms.mgail import MGAILConfig
@@ -89,6 +90,18 @@ def test_stated_defaults_are_the_defaults(heading, config):
     for name, *_, here in rows:
         assert name.strip("`") in defaults, name
         assert value_of(here) == defaults[name.strip("`")], name
+
+
+def test_stated_tuned_settings_are_the_tuned_settings():
+    lines = text_of("REPRODUCTION.md").split("## 8. MGAIL's tuned settings")[1].splitlines()
+    header, _, *rows = [line.strip("|").split("|") for line in lines if line.startswith("|")]
+    assert len(rows) > 10
+    for task, *cells in zip(*(header, *rows), strict=True):
+        if task.strip() != "setting":
+            settings = resolve("mgail-basic", task.strip())[1].model_dump()
+            for row, cell in zip(rows, cells, strict=True):
+                name = row[0].split("`")[1]
+                assert value_of(cell) == settings[name], (task, name)
 
 
 def test_the_table_of_tasks_is_the_table_of_tasks():
