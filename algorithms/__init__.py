@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from algorithms import bc, gail, mgail
+from algorithms import bc, gail, mgail, mgail_settings
 from bench.algorithm import AlgorithmConfig
 from bench.errors import UserError, unknown
 from bench.policy import import_attribute
@@ -23,7 +23,7 @@ class Entry:
         algorithm: the class.
         settings: what the name stands for.
         tuned: {task: settings} of the presets `quick` and `full`.
-        paper: {task: settings}, the published budgets.
+        paper: {task: settings}, the published budgets; none are published for MGAIL.
         smoke: settings with which a run takes about a second.
         variants: {name: settings}, for ``--variant``.
     """
@@ -44,7 +44,7 @@ class Entry:
             layers.append(self.smoke)
         if variant is not None:
             if variant not in self.variants:
-                raise unknown("variant", variant, tuple(self.variants))
+                raise unknown("variant", variant, tuple(self.variants) or ("none of this method",))
             layers.append(self.variants[variant])
         return layers
 
@@ -54,10 +54,10 @@ ALGORITHMS: dict[str, Entry] = {
     "gail-reinforce": Entry(gail.GAIL, {"generator": "reinforce"}, gail.REINFORCE_TUNED, gail.PAPER, gail.SMOKE),
     "gail-trpo": Entry(gail.GAIL, {"generator": "trpo"}, gail.TRPO_TUNED, gail.PAPER, gail.SMOKE),
     "mgail-basic": Entry(
-        mgail.MGAIL, {"forward_model": "basic"}, mgail.BASIC_TUNED, mgail.PAPER, mgail.SMOKE, mgail.VARIANTS
+        mgail.MGAIL, {"forward_model": "basic"}, mgail_settings.BASIC_TUNED, smoke=mgail_settings.SMOKE
     ),
     "mgail-advanced": Entry(
-        mgail.MGAIL, {"forward_model": "advanced"}, mgail.ADVANCED_TUNED, mgail.PAPER, mgail.SMOKE, mgail.VARIANTS
+        mgail.MGAIL, {"forward_model": "advanced"}, mgail_settings.ADVANCED_TUNED, smoke=mgail_settings.SMOKE
     ),
 }
 

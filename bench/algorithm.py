@@ -15,7 +15,8 @@ Metrics = dict[str, float]
 class AlgorithmConfig(BaseModel):
     """Settings of a method: frozen, typed, unknown keys refused.
 
-    Each default's description says where it comes from: ``[paper]``, ``[code]`` (the MGAIL authors' release), ``[H&E]`` (Ho & Ermon 2016) or ``[ours: why]``.
+    Each default's description says where it comes from: ``[paper]``, ``[code]`` (the MGAIL authors' release), ``[H&E]``
+    (Ho & Ermon 2016) or ``[ours: why]``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -11,7 +11,7 @@ import pytest
 from algorithms import resolve
 from algorithms.bc import BCConfig
 from algorithms.gail import GAILConfig
-from algorithms.mgail import MGAILConfig
+from algorithms.mgail_settings import MGAILConfig
 from bench.cli import parser
 from bench.tasks import TASKS
 

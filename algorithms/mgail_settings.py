@@ -1,0 +1,103 @@
+"""The settings of MGAIL: defaults with their sources, and what is tuned per task."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from bench.algorithm import AlgorithmConfig
+
+
+class MGAILConfig(AlgorithmConfig):
+    """Settings of MGAIL; the names `mgail-basic` and `mgail-advanced` set `forward_model`."""
+
+    iterations: int = Field(9000, gt=0, description="passes through the loop [ours: per task]")
+    num_envs: int = Field(16, gt=0, description="environments stepped together [ours: speed]")
+    forward_model: Literal["basic", "advanced"] = Field("advanced", description="Figure 4 [paper]")
+    memory: Literal["carried", "constant"] = Field(
+        "carried", description="state of the advanced model's GRU: carried along the episode [paper 3.5] or ones [code]"
+    )
+    burn_in: int = Field(
+        8, ge=0, description="steps before a segment that fill a carried memory [ours: n of n-th order]"
+    )
+    segments: Literal["fresh", "replay", "on_policy"] = Field(
+        "fresh", description="where the recursion is walked [ours: the current policy's actions cure the swings]"
+    )
+    objective: Literal["cross_entropy", "paper"] = Field(
+        "cross_entropy", description="cost of a step: -log(1 - D) [code] or D [paper eq. 5]"
+    )
+    horizon: int = Field(50, gt=0, description="steps of the recursion [ours: per task, seconds count; code: 10]")
+    gamma: float = Field(0.99, gt=0, le=1, description="discount [code]")
+    temperature: float = Field(1.0, gt=0, description="Gumbel-softmax temperature, discrete tasks [code]")
+    entropy: float = Field(0.0, ge=0, description="lambda of the policy's entropy in the cost, discrete tasks [eq. 3]")
+    sigma: float = Field(0.25, gt=0, description="action noise in expert action deviations [ours: 1/4; code: 1/6]")
+    env_steps_per_iteration: int = Field(32, gt=0, description="environment steps per pass [ours: measured]")
+    warmup_steps: int = Field(6400, ge=0, description="environment steps before the first update [ours]")
+    buffer_size: int = Field(50_000, gt=0, description="environment steps kept [code]")
+    batch_size: int = Field(64, gt=0, description="segments per policy step [code: 70]")
+    model_steps: int = Field(1, gt=0, description="steps of f per pass [ours: per task]")
+    model_batch: int = Field(256, gt=0, description="transitions per model step [ours]")
+    model_width: int = Field(200, gt=0, description="width of the forward model [ours: basic 200; code: 100]")
+    discriminator_batch: int = Field(128, gt=0, description="agent and expert rows per D step, each [ours]")
+    discriminator_hidden: tuple[int, ...] = Field((200, 100), description="hidden layers of D [code]")
+    discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
+    segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
+    gradient_penalty: float = Field(
+        10.0, ge=0, description="weight of D's slopes above one [ours: D saturates without]"
+    )
+    adjoint_clip: float = Field(10.0, gt=0, description="largest norm of a sample's j_s [ours: adjoints explode]")
+    correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
+    model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
+    discriminator_rate: float = Field(3e-4, gt=0, description="Adam step size of D [ours; code: 1e-3]")
+    policy_rate: float = Field(1e-4, gt=0, description="Adam step size of the policy [code]")
+    final_rate: float = Field(
+        0.02, gt=0, le=1, description="D's and the policy's steps fall linearly to this fraction [ours]"
+    )
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of the policy's gradient [ours]")
+    hidden: tuple[int, ...] = Field((100, 100), description="hidden layers of the policy [H&E, all methods alike]")
+    init: Literal["random", "bc"] = Field("random", description="initial policy [paper: random]")
+    init_steps: int = Field(2000, gt=0, description="cloning steps for init=bc [ours]")
+    average: float = Field(
+        0.999, ge=0, lt=1, description="moving average of policy weights that is reported; 0: last [ours]"
+    )
+
+
+# Per-task settings, found on run seeds of 1000 and up; `iterations` is the budget.
+_CLASSIC: dict[str, Any] = {
+    "average": 0.99,
+    "batch_size": 32,
+    "discriminator_rate": 1e-3,
+    "entropy": 0.03,
+    "horizon": 20,
+    "model_width": 64,
+    "policy_rate": 5e-4,
+}
+_MUJOCO: dict[str, Any] = {
+    "batch_size": 32,
+    "horizon": 30,
+    "iterations": 6500,
+    "model_width": 100,
+    "policy_rate": 2e-4,
+}
+BASIC_TUNED: dict[str, dict[str, Any]] = {
+    "cartpole": _CLASSIC | {"iterations": 150},
+    "acrobot": _CLASSIC | {"iterations": 300, "temperature": 0.5, "gradient_penalty": 30.0, "model_steps": 2},
+    # One swing takes 30 to 40 steps: only a long horizon sees what the first push is good for.
+    "mountaincar": _CLASSIC
+    | {
+        "adjoint_clip": 100.0,
+        "batch_size": 16,
+        "correction_clip": 2.0,
+        "discriminator_hidden": (64, 64),
+        "entropy": 0.01,
+        "horizon": 100,
+        "iterations": 600,
+        "model_width": 32,
+        "segment_age": 8000,
+    },
+    **dict.fromkeys(("hopper", "walker2d", "halfcheetah", "ant", "humanoid"), _MUJOCO),
+}
+# The GRU model costs several times the basic one at equal width; the narrower one still has more weights.
+ADVANCED_TUNED: dict[str, dict[str, Any]] = {
+    task: settings | {"model_width": 64 if settings is _MUJOCO else 32} for task, settings in BASIC_TUNED.items()
+}
+SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "horizon": 5, "env_steps_per_iteration": 32}
