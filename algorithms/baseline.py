@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from algorithms.rollout import Rollout
@@ -57,7 +57,9 @@ class BaselineConfig(AlgorithmConfig):
     """Settings of advantage estimation and of the value network."""
 
     gamma: float = Field(0.995, gt=0, lt=1, description="discount [H&E]")
-    value_hidden: tuple[int, ...] = Field((64, 64), description="hidden tanh layers of the value network [ours: speed]")
+    value_hidden: tuple[PositiveInt, ...] = Field(
+        (64, 64), description="hidden tanh layers of the value network [ours: speed]"
+    )
     value_learning_rate: float = Field(1e-3, gt=0, description="Adam step size of the value network [ours]")
     value_epochs: int = Field(5, gt=0, description="passes of the value regression over a batch [ours]")
     value_batch: int = Field(512, gt=0, description="minibatch of the value regression [ours]")

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,7 +38,7 @@ class BCConfig(AlgorithmConfig):
     )
     steps: int = Field(100, gt=0, description="minibatch steps in an iteration [ours]")
     validate_every: int = Field(20, gt=0, description="minibatch steps between snapshots [ours]")
-    hidden: tuple[int, ...] = Field((100, 100), description="hidden ReLU layers of the policy [H&E]")
+    hidden: tuple[PositiveInt, ...] = Field((100, 100), description="hidden ReLU layers of the policy [H&E]")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's step size [H&E]")
     batch: int = Field(128, gt=0, description="pairs in a minibatch [H&E]")
     training_share: float = Field(0.7, gt=0, le=1, description="share of the pairs that is trained on [H&E]")

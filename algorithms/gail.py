@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
@@ -34,7 +34,9 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
 
     generator: Literal["trpo", "reinforce"] = Field("trpo", description="how the policy follows the reward [paper]")
     steps: int = Field(100, gt=0, description="steps of every environment in an iteration [ours: per task]")
-    hidden: tuple[int, ...] = Field((100, 100), description="hidden ReLU layers of the policy [paper; width H&E]")
+    hidden: tuple[PositiveInt, ...] = Field(
+        (100, 100), description="hidden ReLU layers of the policy [paper; width H&E]"
+    )
     reward_form: Literal["positive", "negative"] = Field(
         "positive", description="-log D (>= 0, favours long episodes) or log(1 - D) (<= 0, short ones) [H&E: per task]"
     )
@@ -42,11 +44,13 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     init: Literal["random", "bc"] = Field("random", description="first policy [paper: random]")
     init_steps: int = Field(1000, gt=0, description="minibatch steps of behavioural cloning with init=bc [ours]")
     average: float = Field(0.0, ge=0, lt=1, description="decay of a moving average of the policy's weights; 0 is off")
-    discriminator_hidden: tuple[int, ...] = Field((100, 100), description="hidden ReLU layers of D [paper; width H&E]")
+    discriminator_hidden: tuple[PositiveInt, ...] = Field(
+        (100, 100), description="hidden ReLU layers of D [paper; width H&E]"
+    )
     discriminator_learning_rate: float = Field(1e-3, gt=0, description="Adam step size of D [ours: tuned]")
     discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
-    gradient_penalty: float = Field(1.0, ge=0, description="weight of D's gradient penalty [ours: see findings]")
+    gradient_penalty: float = Field(1.0, ge=0, description="weight of D's slopes above one [ours]")
 
 
 _CLASSIC: dict[str, Any] = {

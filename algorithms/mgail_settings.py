@@ -1,8 +1,8 @@
 """The settings of MGAIL: defaults with their sources, and what is tuned per task."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveInt, model_validator
 
 from bench.algorithm import AlgorithmConfig
 
@@ -38,7 +38,7 @@ class MGAILConfig(AlgorithmConfig):
     model_batch: int = Field(256, gt=0, description="transitions per model step [ours]")
     model_width: int = Field(200, gt=0, description="width of the forward model [ours: basic 200; code: 100]")
     discriminator_batch: int = Field(128, gt=0, description="agent and expert rows per D step, each [ours]")
-    discriminator_hidden: tuple[int, ...] = Field((200, 100), description="hidden layers of D [code]")
+    discriminator_hidden: tuple[PositiveInt, ...] = Field((200, 100), description="hidden layers of D [code]")
     discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
     segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
     gradient_penalty: float = Field(
@@ -53,12 +53,31 @@ class MGAILConfig(AlgorithmConfig):
         0.02, gt=0, le=1, description="D's and the policy's steps fall linearly to this fraction [ours]"
     )
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the policy's gradient [ours]")
-    hidden: tuple[int, ...] = Field((100, 100), description="hidden layers of the policy [H&E, all methods alike]")
+    hidden: tuple[PositiveInt, ...] = Field(
+        (100, 100), description="hidden layers of the policy [H&E, all methods alike]"
+    )
     init: Literal["random", "bc"] = Field("random", description="initial policy [paper: random]")
     init_steps: int = Field(2000, gt=0, description="cloning steps for init=bc [ours]")
     average: float = Field(
         0.999, ge=0, lt=1, description="moving average of policy weights that is reported; 0: last [ours]"
     )
+
+    @model_validator(mode="after")
+    def _first_update_has_its_sequences(self) -> Self:
+        """Refuse settings whose first update would need longer sequences than the warm-up records."""
+        past = self.burn_in if (self.forward_model, self.memory) == ("advanced", "carried") else 0
+        if past >= self.model_batch:
+            raise ValueError(f"burn_in={past} leaves no sequence in model_batch={self.model_batch} transitions")
+        length, source = self.horizon, f"horizon={self.horizon}"
+        if self.segments == "on_policy":
+            length = max(self.env_steps_per_iteration // self.num_envs, 1)
+            source = f"env_steps_per_iteration={self.env_steps_per_iteration}"
+        if max(self.warmup_steps // self.num_envs, 1) < length + past:
+            raise ValueError(
+                f"{source} needs warmup_steps of at least {(length + past) * self.num_envs}, not {self.warmup_steps}: "
+                f"{length + past} steps of each of the {self.num_envs} environments"
+            )
+        return self
 
 
 # Per-task settings, found on run seeds of 1000 and up; `iterations` is the budget.

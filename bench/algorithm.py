@@ -37,6 +37,8 @@ class AlgorithmConfig(BaseModel):
             return cls(**merged)
         except ValidationError as error:
             first = error.errors()[0]
+            if not first["loc"]:  # of several settings together
+                raise UserError(first["msg"].removeprefix("Value error, ")) from None
             name = ".".join(str(part) for part in first["loc"])
             raise UserError(f"setting {name}={first.get('input')!r}: {first['msg']}") from None
 
@@ -45,7 +47,8 @@ class AlgorithmConfig(BaseModel):
 class Algorithm(Protocol):
     """A learner, constructed as ``Class(config, task, demonstrations, env, streams)``; there is no other way in.
 
-    It never fetches, logs or writes, and it sees no reward of the task. `Config` is its settings class.
+    It never fetches, logs or writes, and it does not look at the task's reward, which `env.step` returns and whole
+    demonstrated trajectories hold. `Config` is its settings class.
     """
 
     Config: ClassVar[type[AlgorithmConfig]]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from algorithms.baseline import Baseline
 from algorithms.normalize import RunningNormalizer
@@ -40,7 +40,7 @@ class ExpertConfig(TRPOConfig):
     """Settings of an expert's training."""
 
     steps: int = Field(100, gt=0, description="steps of every environment in a batch [ours]")
-    hidden: tuple[int, ...] = Field((64, 64), description="hidden tanh layers of the policy [ours]")
+    hidden: tuple[PositiveInt, ...] = Field((64, 64), description="hidden tanh layers of the policy [ours]")
     initial_log_std: float = Field(-0.5, description="log standard deviation of the first policy's actions [ours]")
     evaluate_every: int = Field(10, gt=0, description="iterations between snapshots [ours]")
     selection_episodes: int = Field(50, gt=0, description="episodes that judge a snapshot [ours]")
