@@ -9,10 +9,9 @@ from typing import Any
 
 from algorithms import bc, gail, mgail, mgail_settings
 from bench.algorithm import AlgorithmConfig
+from bench.config import PRESETS
 from bench.errors import UserError, unknown
 from bench.policy import import_attribute
-
-PRESETS = ("smoke", "quick", "full", "paper")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,8 @@ def resolve(
         entry = ALGORITHMS[name]
     elif ":" in name:
         entry = Entry(import_attribute(name))
-        if not issubclass(getattr(entry.algorithm, "Config", object), AlgorithmConfig):
+        config = getattr(entry.algorithm, "Config", None)
+        if not (isinstance(config, type) and issubclass(config, AlgorithmConfig)):
             raise UserError(f"{name} needs a class attribute Config, a subclass of bench.algorithm.AlgorithmConfig")
     else:
         raise UserError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}, or your own as file.py:Class")

@@ -151,7 +151,15 @@ def import_attribute(spec: str) -> Any:
             assert module_spec.loader is not None
             module = importlib.util.module_from_spec(module_spec)
             sys.modules[module_name] = module
-            module_spec.loader.exec_module(module)
+            try:
+                module_spec.loader.exec_module(module)
+            except BaseException as error:
+                del sys.modules[module_name]  # half a module is none
+                if isinstance(error, SyntaxError):
+                    raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
+                if isinstance(error, ImportError):
+                    raise UserError(f"{path} cannot be imported: {error}") from None
+                raise
         module = sys.modules[module_name]
         module.__dict__.setdefault("__bench_source__", str(path))
     else:
@@ -190,9 +198,8 @@ def read_policy(path: Path) -> Any:
     except UserError:
         raise
     except Exception as error:
-        raise UserError(
-            f"{path} is not a readable policy file ({type(error).__name__}: {str(error).splitlines()[0]})"
-        ) from None
+        reason = f"{type(error).__name__}: {error!s}".splitlines()[0].partition(". ")[0]
+        raise UserError(f"{path} is not a readable policy file ({reason})") from None
     return policy.eval()
 
 

@@ -14,6 +14,7 @@ from bench.errors import UserError
 from bench.seeding import Streams
 from bench.tasks import TASKS
 from bench.trajectory import Demonstrations
+from slurm import grid
 
 CASES = [(name, task) for name in ALGORITHMS for task in TASKS]
 
@@ -35,10 +36,10 @@ def demonstrations_of(task, pairs=40):
     return Demonstrations(np.stack(observations), np.asarray(actions, dtype), zeros, zeros.copy(), {0: 0}, (), "test")
 
 
-def build(name, task_name, seed=1000, overrides=None):
+def build(name, task_name, seed=1000, overrides=None, wrap=lambda env: env):
     task = TASKS[task_name]
     cls, config = resolve(name, task_name, "smoke", overrides=overrides)
-    return cls(config, task, demonstrations_of(task), make_env(task, config.num_envs), Streams(seed))
+    return cls(config, task, demonstrations_of(task), wrap(make_env(task, config.num_envs)), Streams(seed))
 
 
 def same(a, b):
@@ -82,6 +83,29 @@ def test_contract(name, task):
     assert np.array_equal(actions, learner.act(env.reset(seed=0)[0]))
 
 
+class Unrewarded:
+    """An environment that gives no numbers as rewards: whoever computes with one ends with none."""
+
+    def __init__(self, env):
+        self.env = env
+
+    def __getattr__(self, name):
+        return getattr(self.env, name)
+
+    def step(self, actions):
+        observations, rewards, *rest = self.env.step(actions)
+        return observations, np.full_like(rewards, np.nan), *rest
+
+
+@pytest.mark.parametrize("task", ["cartpole", "hopper"])
+@pytest.mark.parametrize("name", list(ALGORITHMS))
+def test_the_tasks_reward_is_not_looked_at(name, task):
+    seeing, blind = build(name, task), build(name, task, wrap=Unrewarded)
+    for _ in range(2):
+        assert seeing.iterate() == blind.iterate()
+    assert same(seeing.state_dict(), blind.state_dict())
+
+
 @pytest.mark.parametrize("preset", ["smoke", "quick", "full", "paper"])
 @pytest.mark.parametrize("name", list(ALGORITHMS))
 def test_settings_survive_json(name, preset):
@@ -120,3 +144,47 @@ def test_unknown_names_say_what_is_known():
         resolve("mgail-basic", "cartpole", overrides={"horizon": "long"})
     with pytest.raises(UserError, match="known: smoke, quick, full, paper"):
         resolve("bc", "cartpole", preset="fast")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"horizon": 150}, r"^horizon=150 needs warmup_steps of at least 2528, not 1600: 158 steps"),
+        ({"horizon": 150, "memory": "constant"}, r"^horizon=150 needs warmup_steps of at least 2400, not 1600"),
+        ({"warmup_steps": 0, "burn_in": 0}, r"^horizon=5 needs warmup_steps of at least 80, not 0"),
+        ({"segments": "on_policy", "env_steps_per_iteration": 1600}, r"^env_steps_per_iteration=1600 needs"),
+        ({"burn_in": 256}, r"^burn_in=256 leaves no sequence in model_batch=256 transitions$"),
+        ({"hidden": [64, 0]}, r"^setting hidden\.1=0: "),
+    ],
+    ids=str,
+)
+def test_settings_of_mgail_that_cannot_work_are_refused(overrides, message):
+    with pytest.raises(UserError, match=message):
+        resolve("mgail-advanced", "cartpole", "smoke", overrides=overrides)
+
+
+def test_the_longest_sequences_that_the_warm_up_holds_work():
+    for overrides in ({"horizon": 92}, {"segments": "on_policy", "env_steps_per_iteration": 1472}):
+        learner = build("mgail-advanced", "cartpole", overrides=overrides)  # 92 + 8 of burn-in = 1600 / 16
+        assert all(np.isfinite(value) for value in learner.iterate().values())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def broken(:", r"method\.py, line 1: invalid syntax"),
+        ("import no_such_module", r"method\.py cannot be imported: No module named 'no_such_module'"),
+        ("class Mine:\n    Config = 3", r"needs a class attribute Config"),
+        ("", r"has no 'Mine'"),
+    ],
+)
+def test_a_file_that_is_no_method_is_one_clear_line(tmp_path, text, message):
+    path = tmp_path / "method.py"
+    path.write_text(text)
+    for _ in range(2):  # the first try leaves no half-made module behind
+        with pytest.raises(UserError, match=message):
+            resolve(f"{path}:Mine", "cartpole")
+
+
+def test_the_grid_runs_these_methods():
+    assert tuple(ALGORITHMS) == grid.ALGORITHMS
