@@ -5,7 +5,7 @@ For plain perceptrons and the GRU they are a few products with stored activation
 autograd, step by step, and gives the same numbers more slowly. Both are to be called under `torch.no_grad`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,14 +15,23 @@ Pullback = Callable[..., Any]
 _relu_backward = torch.ops.aten.threshold_backward
 _tanh_backward = torch.ops.aten.tanh_backward
 _sigmoid_backward = torch.ops.aten.sigmoid_backward
-_KNOWN = (nn.Linear, nn.ReLU, nn.Tanh, nn.Sigmoid)
+_ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid)
 
 
 def record(network: nn.Module, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
     """Return `network(x)` and its pullback: [..., I] -> ([..., O], cotangent [..., O] -> cotangent [..., I])."""
-    if isinstance(network, nn.Sequential) and all(isinstance(layer, _KNOWN) for layer in network):
+    if isinstance(network, nn.Sequential) and _is_perceptron(list(network)):
         return _record_layers(network, x)
     return _record_graph(network, x)
+
+
+def _is_perceptron(layers: Sequence[nn.Module]) -> bool:
+    """Whether all are linear, or activations of what a linear one gives: these are computed in place."""
+    return all(
+        isinstance(layer, nn.Linear)
+        or (isinstance(layer, _ACTIVATIONS) and i > 0 and isinstance(layers[i - 1], nn.Linear))
+        for i, layer in enumerate(layers)
+    )
 
 
 def _record_layers(network: nn.Sequential, x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:

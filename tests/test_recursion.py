@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot, softplus
 
+from algorithms.adjoint import record
 from algorithms.forward_models import AdvancedModel, BasicModel, ForwardModel
 from algorithms.mgail import step_cost
 from algorithms.recursion import GaussianHead, GumbelHead, cotangents, walk
@@ -164,6 +165,28 @@ def test_recursion_equals_unrolled_autograd(policy_kind, model_kind, discrete, k
     assert max(g.abs().max() for g in expected) > 1e-3
     for mine, reference in zip(actual, expected, strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (nn.ReLU(), nn.Linear(S, A)),
+        (nn.Linear(S, A), nn.Tanh(), nn.ReLU()),
+        (nn.Linear(S, A), nn.Sigmoid(), nn.Linear(A, A), nn.Tanh()),
+    ],
+    ids=["activation first", "two activations", "perceptron"],
+)
+def test_pullbacks_of_any_sequence_of_layers(layers):
+    network = nn.Sequential(*layers).double()
+    x, cotangent = torch.randn(B, S), torch.randn(B, A)
+    leaf = x.clone().requires_grad_()
+    expected = torch.autograd.grad(network(leaf), leaf, cotangent)[0]
+    given = x.clone()
+    with torch.no_grad():
+        output, pullback = record(network, given)
+        torch.testing.assert_close(output, network(x))
+        torch.testing.assert_close(pullback(cotangent), expected)
+    assert torch.equal(given, x)
 
 
 @pytest.mark.parametrize("discrete", [False, True])
