@@ -47,7 +47,7 @@ def plan(configs: Sequence[RunConfig], out: Path) -> list[Planned]:
         settings, directory = resolved[key], config.directory(out)
         how = state(directory)
         if how != "missing":
-            asked = loop.identity(config, settings)
+            asked = loop.identity(config, settings) | {"preset": config.preset}
             # Of the demonstrations, only `prepare` can tell.
             asked["demonstrations"] = read_json(directory / "config.json").get("demonstrations")
             try:
@@ -69,13 +69,11 @@ def prepare(planned: Iterable[Planned], out: Path) -> None:
     from datasets.demonstrations import load_demonstrations
 
     runs = list(planned)
-    largest: dict[tuple[str, str | None], int] = {}
+    largest: dict[tuple[str, str | None, bool], int] = {}
     for one in runs:
-        key = (one.config.task, one.config.demonstrations)
-        largest[key] = max(largest.get(key, 0), one.config.trajectories)
+        largest[_stock(one.config)] = max(largest.get(_stock(one.config), 0), one.config.trajectories)
     digests = {
-        (task, dataset): load_demonstrations(get_task(task), count, 0, dataset_id=dataset).digest
-        for (task, dataset), count in largest.items()
+        key: load_demonstrations(get_task(key[0]), count, 0, dataset_id=key[1]).digest for key, count in largest.items()
     }
     refused: list[UserError] = []
     for one in runs:
@@ -85,7 +83,7 @@ def prepare(planned: Iterable[Planned], out: Path) -> None:
         there = read_json(directory / "config.json").get("demonstrations") or {}
         if (there.get("id"), there.get("digest")) != (
             one.config.demonstrations,
-            digests[one.config.task, one.config.demonstrations],
+            digests[_stock(one.config)],
         ):
             refused.append(
                 UserError(
@@ -93,6 +91,11 @@ def prepare(planned: Iterable[Planned], out: Path) -> None:
                 )
             )
     _refuse(refused, len(runs))
+
+
+def _stock(config: RunConfig) -> tuple[str, str | None, bool]:
+    """Return which trajectories a run is handed some of: those of every store, or also those it was extended by."""
+    return config.task, config.demonstrations, config.trajectories > get_task(config.task).stored
 
 
 def _refuse(refused: Sequence[UserError], total: int) -> None:

@@ -9,6 +9,8 @@ from bench import loop
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.record import write_json
+from bench.tasks import get_task
+from datasets.demonstrations import make_demonstrations
 from slurm import forecast
 from slurm.grid import cost
 from slurm.plan import plan, prepare
@@ -75,3 +77,14 @@ def test_a_grid_is_refused_before_it_begins(toy: str, tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"seed1 holds a run on other demonstrations"):
         prepare(plan(configs, tmp_path), tmp_path)
+
+
+def test_runs_on_either_part_of_an_extended_store_are_taken_up_together(toy: str, tmp_path: Path, monkeypatch) -> None:
+    """What every store holds has a digest of its own, so that extending a store does not refuse the runs before."""
+    monkeypatch.setenv("MGAIL_BENCH_DATA", str(tmp_path / "demonstrations"))
+    task, out = get_task("cartpole"), tmp_path / "runs"
+    make_demonstrations(task, task.stored + 1, show=False)
+    configs = [RunConfig(toy, "cartpole", size, 0, preset="smoke") for size in (1, task.stored + 1)]
+    for config in configs:
+        loop.run(config, out)
+    prepare(plan(configs, out), out)
