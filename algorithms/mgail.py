@@ -162,7 +162,7 @@ class MGAIL:
             with torch.no_grad():
                 logits = self.learner(segment.states)
             return segment, self.head.posterior_noise(logits, segment.actions, self.actions)
-        return segment, segment.noise  # a Gaussian's da/dmu = 1 whatever the noise
+        return segment, segment.noise  # a Gaussian's da/dmu = 1 whatever the noise, unless it leads beyond a bound
 
     @property
     def _burn_in(self) -> int:
@@ -204,7 +204,10 @@ class MGAIL:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Move the reported policy towards the learner; early on faster, so that it forgets its start."""
+        """Move the reported policy towards the learner; early on faster, so that it forgets its start.
+
+        `average` takes over after 10 / (1 - average) passes: until then it is mostly the last fifth of them.
+        """
         rate = max(1 - self.config.average, 1 / (self.iteration / 10 + 1))
         torch._foreach_lerp_(list(self.policy.network.parameters()), list(self.learner.network.parameters()), rate)
 
