@@ -25,10 +25,10 @@ RUN_HELP = """\
 Run one method on one task, or a whole grid. Finished runs are skipped and those cut short go on, so the same command
 can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajectories>/seed<seed>/.
 
-  bench run --table1                          the quick preset: a real result in at most 20 minutes on two cores
-  bench run --table1 --preset smoke           every entry for a second or two: proves that everything works
-  bench run --table1 --preset full            our tuned budgets, every entry, 11 seeds
-  bench run --figure5                         both MGAIL variants on all tasks
+  bench run --table1                                  the quick preset: a real result in at most 20 min on two cores
+  bench run --table1 --preset smoke --out smoke       every entry for a second or two: proves that everything works
+  bench run --table1 --preset full                    our tuned budgets, every entry, 11 seeds
+  bench run --figure5                                 both MGAIL variants on all tasks
   bench run --table1 --preset full --tasks cartpole,acrobot --seeds 5 --dry-run
   bench run --task hopper --algorithm mgail-advanced --trajectories 4 --seed 0 --set horizon=50 --label long
   bench run --task cartpole --algorithm my_method.py:MyMethod --trajectories 1 --seed 0
@@ -249,4 +249,6 @@ def _run_grid(planned: "Sequence[Planned]", out: Path, workers: int, tracking: s
     if summary.signal is not None:
         print("the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 128 + summary.signal
-    return 1 if counts["failed"] or counts["in use by another process"] else 0
+    if counts["failed"]:
+        return 1
+    return 2 if counts["in use by another process"] else 0

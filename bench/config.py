@@ -60,6 +60,8 @@ class RunConfig:
             raise UserError(f"trajectories={self.trajectories}: at least one is needed")
         if self.seed < 0:
             raise UserError(f"seed={self.seed}: seeds are integers from 0 up")
+        if self.algorithm.endswith(".py"):
+            raise UserError(f"algorithm {self.algorithm!r} should name its class too: {self.algorithm}:MyClass")
         for what, text in (("label", self.tag), ("algorithm", self.method)):
             if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", text):
                 raise UserError(f"{what} {text!r} is to be a folder's name: letters, digits, '.', '_' and '-' only")

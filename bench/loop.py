@@ -131,11 +131,11 @@ def run(
         "offsets": {str(key): int(value) for key, value in demonstrations.offsets.items()},
         "pairs": len(demonstrations),
     }
+    asked |= {"spec": config.algorithm, "preset": config.preset, "variant": config.variant}  # told, not compared
     check_same(directory, asked)
     if (directory / "result.json").exists():
         return Outcome("skipped", read_json(directory / "result.json"))
 
-    asked |= {"spec": config.algorithm, "preset": config.preset, "variant": config.variant}  # told, not compared
     asked["references"] = references(task, dataset_id=config.demonstrations)
     asked["iterations"] = settings.iterations
     with RunRecord(directory, asked | provenance()) as record:

@@ -120,8 +120,12 @@ def check_same(directory: Path, config: Mapping[str, Any]) -> None:
         if (directory / "result.json").exists():
             raise UserError(f"{directory} holds a result without its config.json; choose another --out, or remove it")
         return
-    what = difference(read_json(directory / "config.json"), config)
+    there = read_json(directory / "config.json")
+    what = difference(there, config)
     if what:
+        presets = there.get("preset"), config.get("preset")
+        if None not in presets and presets[0] != presets[1]:  # why most settings differ, and quicker to see
+            what = f"preset {presets[0]} there, {presets[1]} here; {what}"
         raise UserError(
             f"{directory} holds a run of other settings ({what}); choose another --out or --label, or remove it"
         )
@@ -293,6 +297,6 @@ def find_runs(directories: Sequence[Path]) -> list[Path]:
     found: set[Path] = set()
     for directory in directories:
         if not directory.is_dir():
-            raise UserError(f"{directory} is not a folder of runs: it does not exist")
+            raise UserError(f"{directory} is not a folder of runs: it does not exist (bench run makes one)")
         found |= {path.parent for path in directory.rglob("config.json")}
     return sorted(found)

@@ -107,7 +107,9 @@ def load_demonstrations(
     dataset = _open(task, store, dataset_id)
     if not 1 <= trajectories <= dataset.episodes:
         more = f"; more with: bench dataset make --task {task.name} --trajectories {trajectories}"
-        hint = more if dataset.episodes < trajectories <= MOST and dataset.section is not None else ""
+        if trajectories > MOST:
+            more = f"; at most {MOST} can be made"
+        hint = more if dataset.episodes < trajectories and dataset.section is not None else ""
         raise UserError(
             f"dataset {dataset.id} holds {dataset.episodes} trajectories, {trajectories} were asked for{hint}"
         )

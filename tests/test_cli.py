@@ -13,7 +13,7 @@ import pytest
 import bench
 from bench import cli, cli_text
 from bench.errors import UserError
-from bench.record import read_json, state
+from bench.record import RunRecord, read_json, state
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -52,7 +52,8 @@ def tree(path: Path) -> list[str]:
         ([*RUN, "--algorithm", "bc", "--seed", "-1"], "'-1' should not be negative"),
         ([*RUN, "--algorithm", "bc", "--demonstrations", "no/such-v0"], "no/such-v0"),
         ([*RUN, "--algorithm", "nowhere.py:Mine"], "nowhere.py does not exist"),
-        ([*RUN[:3], "--trajectories", "241", "--algorithm", "bc"], "holds 50 trajectories, 241 were asked for"),
+        ([*RUN, "--algorithm", "mine.py"], "should name its class too: mine.py:MyClass"),
+        ([*RUN[:3], "--trajectories", "241", "--algorithm", "bc"], "241 were asked for; at most 240 can be made"),
         ([*RUN[:3], "--trajectories", "0", "--algorithm", "bc"], "at least one is needed"),
         (["evaluate", "runs/nowhere"], "cannot read runs/nowhere/config.json"),
         (["status", "nowhere"], "nowhere is not a folder of runs"),
@@ -90,6 +91,28 @@ def test_a_single_run_is_recorded_and_skipped_the_second_time(
     assert "(finished before)" in capsys.readouterr().out
     assert cli.main([*RUN, "--algorithm", toy, "--seed", "4"]) == 2
     assert "holds a run of other settings (settings.iterations is 3 there, 8 here)" in capsys.readouterr().err
+
+
+def test_a_smoke_run_in_the_way_is_named_as_one(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*RUN, "--algorithm", toy]) == 0
+    capsys.readouterr()
+    assert cli.main([*RUN, "--algorithm", toy, "--preset", "quick"]) == 2
+    assert "(preset smoke there, quick here; " in capsys.readouterr().err
+
+
+def test_a_run_in_use_by_another_process_is_refused(toy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([*RUN, "--algorithm", toy]) == 0
+    run = Path("runs/Toy/cartpole/n1/seed0")
+    (run / "result.json").unlink()
+    (run / "policy.pt").unlink()
+    capsys.readouterr()
+    with RunRecord(run, read_json(run / "config.json")):
+        assert cli.main([*RUN, "--algorithm", toy]) == 2
+        assert "in use by another process" in capsys.readouterr().err
+        assert cli.main([*RUN, "--algorithm", toy, "--seeds", "0,1", "--workers", "1"]) == 2
+    output, errors = capsys.readouterr()
+    assert output.startswith("2 runs: 1 finished, 1 in use by another process")
+    assert errors.startswith("busy: ")
 
 
 def test_an_edited_method_is_another_method(toy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
