@@ -56,10 +56,14 @@ def _read(path: Path) -> pd.DataFrame:
     text = _text(path)
     try:
         raw = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False)
+        first = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, header=None, nrows=1)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(f"{path} is not a CSV table: {str(error).splitlines()[0]}") from None
     if not isinstance(raw.index, pd.RangeIndex):
         raise UserError(f"{path} is not a CSV table: rows have more fields than the header")
+    header = [name.strip() for name in first.iloc[0]]  # as written: pandas tells a second one apart by a number
+    if doubled := [name for name in [*NEEDED, "length", "terminated", *OF_RUN] if header.count(name) > 1]:
+        raise UserError(f"{path} has more than one column {', '.join(doubled)}")
     raw.columns = raw.columns.str.strip()
     if absent := [name for name in NEEDED if name not in raw.columns]:
         raise UserError(f"{path} lacks the column {', '.join(absent)}; needed: {', '.join(NEEDED)}")

@@ -208,6 +208,8 @@ def notes(cells: Sequence[Row], results: Results) -> list[str]:
             "measured "
             "here; signed-rank test, Holm p < 0.05 within a method; with fewer than 6 seeds it is undecided."
         )
+    if any(row["paper_mean"] is not None for row in cells):
+        lines.append("The paper's return stands below an entry, or in brackets where the entry was not run.")
     if results.foreign:
         return lines
     if any(row["budget"] is not None for row in cells):

@@ -63,6 +63,10 @@ def finding(row: Row) -> str:
     return next((word for word in ("undefined", "undecidable") if row["note"].startswith(word)), "undecided")
 
 
+def _cells(count: int) -> str:
+    return "the only cell" if count == 1 else f"all {count} cells"
+
+
 def conclusions(tests: Sequence[Row]) -> list[str]:
     """Return a line per comparison: what the pooled tests say, and how its cells went."""
     lines = []
@@ -73,7 +77,7 @@ def conclusions(tests: Sequence[Row]) -> list[str]:
             if row["scope"] == "all":
                 better = f"{finding(row)} is better" if winner(row) else finding(row)
                 known = "" if row["p_value"] is None else f" (p = {p_text(row['p_value'])})"
-                parts.append(f"over all {row['n_pairs']} cells {better}{known}")
+                parts.append(f"over {_cells(row['n_pairs'])} {better}{known}")
         counts = Counter(winner(row) for row in rows if row["scope"] == "cell")
         if counts:
             parts.append(f"cell by cell {counts[a]} better, {counts[b]} worse, {counts[None]} undecided after Holm")
