@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot, sigmoid
 
+from algorithms.average import follow
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.discriminator import Discriminator
 from algorithms.forward_models import make_model
@@ -162,7 +163,8 @@ class MGAIL:
             with torch.no_grad():
                 logits = self.learner(segment.states)
             return segment, self.head.posterior_noise(logits, segment.actions, self.actions)
-        return segment, segment.noise  # a Gaussian's da/dmu = 1 whatever the noise, unless it leads beyond a bound
+        with torch.no_grad():  # xi = (a - mu) / sigma
+            return segment, (segment.actions - self.learner(segment.states)) / self.learner.log_std.exp()
 
     @property
     def _burn_in(self) -> int:
@@ -184,7 +186,7 @@ class MGAIL:
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
         self.policy_optimiser.param_groups[0]["lr"] = config.policy_rate * fraction
         self.policy_optimiser.step()
-        self._average()
+        follow(self.policy.network, network, config.average, self.iteration)
         return {
             "cost": cost.mean().item(),
             "gradient_norm": norm.item(),
@@ -201,15 +203,6 @@ class MGAIL:
         cost, slope = step_cost(logits.detach(), self.config.objective)
         (gradient,) = torch.autograd.grad(logits, rows, slope)
         return cost, gradient
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        """Move the reported policy towards the learner; early on faster, so that it forgets its start.
-
-        `average` takes over after 10 / (1 - average) passes: until then it is mostly the last fifth of them.
-        """
-        rate = max(1 - self.config.average, 1 / (self.iteration / 10 + 1))
-        torch._foreach_lerp_(list(self.policy.network.parameters()), list(self.learner.network.parameters()), rate)
 
     def act(self, observations: NDArray) -> NDArray:
         """Return deterministic actions of the reported policy."""

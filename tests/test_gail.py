@@ -136,12 +136,14 @@ def test_settings_matter():
         assert not torch.equal(changed.policy.network[0].weight, plain.policy.network[0].weight), settings
 
 
-def test_average_is_the_moving_average():
-    learner = build(average=0.75)
-    before = [p.detach().clone() for p in learner.policy.parameters()]
-    learner.iterate()
-    for old, averaged, current in zip(before, learner.policy.parameters(), learner.learner.parameters(), strict=True):
-        torch.testing.assert_close(averaged, 0.75 * old + 0.25 * current)
+def test_average_follows_with_a_growing_memory():
+    """Steps of 1, 1 / (1 + share), 1 / (1 + 2 share), ..."""
+    learner = build(average=0.5)
+    for rate in (1.0, 1 / 1.5, 1 / 2):
+        before = [p.detach().clone() for p in learner.policy.parameters()]
+        learner.iterate()
+        for old, new, current in zip(before, learner.policy.parameters(), learner.learner.parameters(), strict=True):
+            torch.testing.assert_close(new, (1 - rate) * old + rate * current)
     assert torch.equal(learner.policy.observation_mean, learner.learner.observation_mean)
 
 
