@@ -124,11 +124,11 @@ class MGAIL:
         return noise.normal_(generator=self.actions)
 
     def _update_model(self) -> float:
-        """Line 6: one step of f on changes of state; a model with a memory sees sequences from `burn_in` steps back."""
+        """Line 6: one step of f on changes of state; one with a memory sees sequences as long as the walk."""
         config, model = self.config, self.model
         if model.memory_size:
-            length = config.burn_in + 1
-            past = self.buffer.segments(config.model_batch // length, length, config.buffer_size)
+            length = config.burn_in + config.horizon
+            past = self.buffer.segments(max(config.model_batch // length, 1), length, config.buffer_size)
             memory = past.states.new_zeros(past.states.shape[1], model.memory_size)
             predicted = model.unroll(past.states, past.actions, memory, past.done)
             target = past.next_states - past.states

@@ -69,8 +69,6 @@ class MGAILConfig(AlgorithmConfig):
     def _first_update_has_its_sequences(self) -> Self:
         """Refuse settings whose first update would need longer sequences than the warm-up records."""
         past = self.burn_in if (self.forward_model, self.memory) == ("advanced", "carried") else 0
-        if past >= self.model_batch:
-            raise ValueError(f"burn_in={past} leaves no sequence in model_batch={self.model_batch} transitions")
         length, source = self.horizon, f"horizon={self.horizon}"
         if self.segments == "on_policy":
             length = max(self.env_steps_per_iteration // self.num_envs, 1)

@@ -153,7 +153,7 @@ def test_unknown_names_say_what_is_known():
         ({"horizon": 150, "memory": "constant"}, r"^horizon=150 needs warmup_steps of at least 2400, not 1600"),
         ({"warmup_steps": 0, "burn_in": 0}, r"^horizon=5 needs warmup_steps of at least 80, not 0"),
         ({"segments": "on_policy", "env_steps_per_iteration": 1600}, r"^env_steps_per_iteration=1600 needs"),
-        ({"burn_in": 256}, r"^burn_in=256 leaves no sequence in model_batch=256 transitions$"),
+        ({"burn_in": 256}, r"^horizon=5 needs warmup_steps of at least 4176, not 1600: 261 steps"),
         ({"hidden": [64, 0]}, r"^setting hidden\.1=0: "),
     ],
     ids=str,
