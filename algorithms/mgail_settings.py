@@ -129,4 +129,4 @@ _WIDTHS = {"cartpole": 32, "mountaincar": 32, "acrobot": 48}
 ADVANCED_TUNED: dict[str, dict[str, Any]] = {
     task: settings | {"model_width": _WIDTHS.get(task, 64)} for task, settings in BASIC_TUNED.items()
 }
-SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "horizon": 5, "env_steps_per_iteration": 32}
+SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "buffer_size": 3200, "horizon": 5}
