@@ -1,5 +1,6 @@
 """The documents: links lead somewhere, commands are understood, stated defaults are the defaults."""
 
+import json
 import re
 import shlex
 from ast import literal_eval
@@ -128,3 +129,26 @@ def test_the_table_of_tasks_is_the_table_of_tasks():
         sizes = ", ".join(map(str, task.trajectories))
         row = [task.name, task.env_id, str(task.horizon), sizes, str(task.subsample), task.reward_form]
         assert f"| {' | '.join(row)} |" in lines
+
+
+def test_the_results_in_the_readme_are_the_committed_ones():
+    """Each number is the mean of its entries in results/table1.json over dataset sizes; what was not run says so."""
+    block = (ROOT / "README.md").read_text().split("<!-- results:begin -->")[1].split("<!-- results:end -->")[0]
+    header, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if "|" in line
+    ]
+    assert len(rows) >= 4
+    cells = json.loads((ROOT / "results" / "table1.json").read_text())["cells"]
+    names = {
+        "BC": "bc",
+        "GAIL-REINFORCE": "gail-reinforce",
+        "GAIL-TRPO": "gail-trpo",
+        "MGAIL basic": "mgail-basic",
+        "MGAIL advanced": "mgail-advanced",
+    }
+    for row in rows:
+        of_task = [cell for cell in cells if cell["task"] == row[0].lower() and cell["n_seeds"]]
+        assert row[1] == ", ".join(str(n) for n in sorted({cell["trajectories"] for cell in of_task}))
+        for title, shown in zip(header[2:], row[2:], strict=True):
+            scores = [cell["normalised"] for cell in of_task if cell["algorithm"] == names[title]]
+            assert shown == (f"{sum(scores) / len(scores):.2f}" if scores else "not run"), (row[0], title)
