@@ -98,7 +98,7 @@ _MUJOCO: dict[str, Any] = {
     "policy_rate": 2e-4,
 }
 BASIC_TUNED: dict[str, dict[str, Any]] = {
-    "cartpole": _CLASSIC | {"iterations": 150},
+    "cartpole": _CLASSIC | {"iterations": 400},
     "acrobot": _CLASSIC
     | {
         "entropy": 0.1,
