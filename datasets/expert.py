@@ -46,11 +46,16 @@ class ExpertConfig(TRPOConfig):
     selection_episodes: int = Field(50, gt=0, description="episodes that judge a snapshot [ours]")
 
 
+LONG: dict[str, Any] = {"num_envs": 32, "steps": 625, "max_kl": 0.02, "evaluate_every": 20, "selection_episodes": 32}
 RECIPES: dict[str, dict[str, Any]] = {
     "cartpole": {"iterations": 40, "num_envs": 50, "steps": 100, "gamma": 0.99},
     "mountaincar": {"iterations": 300, "num_envs": 50, "steps": 200, "gamma": 0.99},
     "acrobot": {"iterations": 150, "num_envs": 50, "steps": 100, "gamma": 0.99},
     "hopper": {"iterations": 260, "num_envs": 32, "steps": 625, "gamma": 0.995, "max_kl": 0.02},
+    "walker2d": {"iterations": 1000, "gamma": 0.995} | LONG,
+    "halfcheetah": {"iterations": 420, "gamma": 0.99} | LONG,
+    "ant": {"iterations": 1500, "gamma": 0.99, "initial_log_std": -1.0, "hidden": (100, 100)} | LONG,
+    "humanoid": {"iterations": 3000, "gamma": 0.995, "hidden": (100, 100)} | LONG | {"num_envs": 64, "steps": 500},
 }
 
 
@@ -145,7 +150,7 @@ def train_expert(
         out: folder of trainings; this one writes to ``<out>/<task>/``: ``checkpoint.pt``, ``curve.csv`` and, when
             finished, ``expert.pt`` and ``training.json``.
         seed: of initialisation, environments and noise.
-        overrides: settings over the task's recipe.
+        overrides: settings over the task's recipe; with more `iterations`, a finished training goes on.
         report: called after every judged snapshot (for a progress display).
 
     Returns:
@@ -163,8 +168,8 @@ def train_expert(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-    header = {"task": task.name, "seed": seed, "settings": config.model_dump(mode="json")}
-    checkpoint = folder / "checkpoint.pt"
+    header = {"task": task.name, "seed": seed, "settings": config.model_dump(mode="json", exclude={"iterations"})}
+    checkpoint = folder / "checkpoint.pt"  # stays: more `iterations` lengthen a finished training
 
     training = ExpertTraining(config, task, seed)
     if checkpoint.exists():
@@ -186,6 +191,7 @@ def train_expert(
     save_policy(training.policy, folder / "expert.pt")
     origin = provenance()
     done = header | {
+        "settings": config.model_dump(mode="json") | {"iterations": training.iteration},
         "command": shlex.join(
             ["bench", "expert", "train", "--task", task.name, "--seed", str(seed)]
             + [word for name, value in (overrides or {}).items() for word in ("--set", f"{name}={value}")]

@@ -1,10 +1,12 @@
 import copy
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from bench.checkpoint import read_checkpoint
 from bench.errors import UserError
 from bench.policy import save_policy
 from bench.tasks import TASKS
@@ -58,6 +60,18 @@ def test_a_killed_training_ends_as_one_never_killed(tmp_path):
         train_expert("cartpole", tmp_path / "killed", seed=1, overrides=SMALL)
 
 
+def test_a_finished_training_can_be_lengthened(tmp_path):
+    train_expert("cartpole", tmp_path / "short", overrides=SMALL)
+    folders = [
+        train_expert("cartpole", tmp_path / name, overrides=SMALL | {"iterations": 6}) for name in ("short", "long")
+    ]
+    shorter, longer = (read_checkpoint(folder / "checkpoint.pt")["state"]["policy"] for folder in folders)
+    assert all(torch.equal(shorter[name], longer[name]) for name in longer)
+    records = [json.loads((folder / "training.json").read_text()) for folder in folders]
+    assert [record["env_steps"] for record in records] == [700, 700]
+    assert records[0]["settings"] == records[1]["settings"]
+
+
 def test_evaluation_enters_the_manifest(tmp_path):
     folder = train_expert("cartpole", tmp_path, overrides=SMALL)
     store = tmp_path / "experts"
@@ -83,7 +97,7 @@ def test_bad_input_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="unknown task"):
         train_expert("hoppper", tmp_path)
     with pytest.raises(UserError, match="no recipe"):
-        train_expert("ant", tmp_path)
+        train_expert(replace(TASKS["ant"], name="ants"), tmp_path)
     with pytest.raises(UserError, match="unknown setting"):
         train_expert("cartpole", tmp_path, overrides={"gama": 0.9})
     with pytest.raises(UserError, match="no finished training"):
