@@ -53,9 +53,8 @@ def collect(
     for start in range(episodes.start, episodes.stop, batch):
         done = start - episodes.start
         report = (lambda part, done=done: on_progress(done + part)) if on_progress else None
-        with _one_thread():
-            together = _collect_together(task, policy, range(start, min(start + batch, episodes.stop)), report)
-        yield from together
+        # Not by a name, which would keep these episodes in memory while the next are made.
+        yield from _collect_together(task, policy, range(start, min(start + batch, episodes.stop)), report)
 
 
 @contextmanager
@@ -69,6 +68,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+@_one_thread()
 def _collect_together(
     task: Task, policy: Policy | Function, episodes: range, on_progress: Callable[[float], None] | None
 ) -> list[Trajectory]:

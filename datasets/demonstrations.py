@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 
@@ -18,7 +17,16 @@ from bench.tasks import Task, get_task
 from bench.trajectory import Demonstrations, Trajectory
 from datasets import store as stores
 from datasets.export import export_demonstrations
-from datasets.make import MOST, References, Summary, default_id, make_demonstrations, manifest_entry, summary
+from datasets.make import (
+    MOST,
+    References,
+    Summary,
+    default_id,
+    gymnasiums,
+    make_demonstrations,
+    manifest_entry,
+    summary,
+)
 from datasets.store import Dataset
 
 __all__ = [
@@ -34,12 +42,12 @@ __all__ = [
 ]
 
 
-def _open(task: Task, store: Path | None, dataset_id: str | None) -> Dataset:
-    """Open a task's dataset; the default one is made if it does not exist."""
+def _open(task: Task, store: Path | None, dataset_id: str | None, show: bool = False) -> Dataset:
+    """Open a task's dataset; the default one is made if it does not exist, with its progress if `show`."""
     root = store or stores.default_store()
     default = default_id(task)
     if dataset_id is None and not (root / default / "data" / "metadata.json").exists():
-        make_demonstrations(task, store=root, show=False)  # a worker's terminal is not its own
+        make_demonstrations(task, store=root, show=show)
     dataset = stores.open_path(default, root / default) if dataset_id is None else stores.open_dataset(dataset_id, root)
     _check_fits(task, dataset)
     if dataset_id is None and dataset.section is not None:
@@ -53,17 +61,15 @@ def _open(task: Task, store: Path | None, dataset_id: str | None) -> Dataset:
 
 
 @cache
-def _spaces(env_id: str) -> tuple[spaces.Space, spaces.Space]:
-    env = gymnasium.make(env_id)
-    env.close()
-    return env.observation_space, env.action_space
+def _spaces(name: str) -> tuple[spaces.Space, spaces.Space]:
+    return gymnasiums(get_task(name))[1:]
 
 
 def _check_fits(task: Task, dataset: Dataset) -> None:
     def words(space: spaces.Space) -> str:
         return f"{space.n} actions" if isinstance(space, spaces.Discrete) else f"shape {space.shape}"
 
-    observation_space, action_space = _spaces(task.env_id)
+    observation_space, action_space = _spaces(task.name)
     for kind, ours, theirs in (
         ("observations", observation_space, dataset.observation_space),
         ("actions", action_space, dataset.action_space),
@@ -87,6 +93,7 @@ def load_demonstrations(
     store: Path | None = None,
     dataset_id: str | None = None,
     subsample: int | None = None,
+    show: bool = False,
 ) -> Demonstrations:
     """Return what a run with this seed is handed; only the trajectories it uses are read, and each is checked.
 
@@ -100,11 +107,12 @@ def load_demonstrations(
         store: root folder (default: `datasets.store.default_store()`).
         dataset_id: any local Minari dataset whose spaces fit the task; default: the expert's, made if need be.
         subsample: k (default: `task.subsample`; 1 keeps every pair).
+        show: whether to show progress where the dataset is made first; a worker's terminal is not its own.
 
     Raises:
         UserError: no such dataset, one that does not fit or is damaged, or fewer trajectories than asked for.
     """
-    dataset = _open(task, store, dataset_id)
+    dataset = _open(task, store, dataset_id, show)
     if not 1 <= trajectories <= dataset.episodes:
         more = f"; more with: bench dataset make --task {task.name} --trajectories {trajectories}"
         if trajectories > MOST:
@@ -196,7 +204,7 @@ def _random_return(name: str, episodes: int = 100) -> float:
     from bench.evaluate import evaluate
 
     task = get_task(name)
-    _, space = _spaces(task.env_id)
+    _, space = _spaces(task.name)
     rng = Streams(0).numpy("random policy")
 
     def act(observations: Any) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import chain
@@ -12,6 +12,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 import bench
 from bench.errors import UserError
@@ -99,9 +100,6 @@ def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: s
 
     have = 0 if there is None else there.episodes
     old: Iterator[Trajectory] = iter(()) if there is None else there.read(range(have))
-    env = gymnasium.make(task.env_id, **task.env_kwargs)
-    env_spec, observation_space, action_space = env.spec, env.observation_space, env.action_space
-    env.close()
     section = {
         "task": task.name,
         "env_id": task.env_id,
@@ -124,9 +122,20 @@ def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: s
         metadata |= {"ref_max_score": section["references"]["expert"], "ref_min_score": section["references"]["random"]}
     with _progress(task, wanted - have, show) as on_progress:
         new = collect(task, actor, range(have, wanted), on_progress=on_progress)
-        return stores.write(
-            dataset_id, root, chain(old, new), env_spec, observation_space, action_space, section, metadata
-        )
+        return stores.write(dataset_id, root, chain(old, new), *gymnasiums(task), section, metadata)
+
+
+def gymnasiums(task: Task) -> tuple[Any, spaces.Space, spaces.Space]:
+    """Return Gymnasium's own words on a task: its spec, its observation space and its action space."""
+    quiet: AbstractContextManager[None] = nullcontext()
+    if task.family == "mujoco":
+        from bench.envs.mujoco import unwarned
+
+        quiet = unwarned()
+    with quiet:
+        env = gymnasium.make(task.env_id, **task.env_kwargs)
+    env.close()
+    return env.spec, env.observation_space, env.action_space
 
 
 def _policy(task: Task, policy: str | None) -> tuple[Any, str, str]:

@@ -64,7 +64,7 @@ def plan(configs: Sequence[RunConfig], out: Path) -> list[Planned]:
 def prepare(planned: Iterable[Planned], out: Path) -> None:
     """Make sure that the demonstrations of all runs can be had, and are those of the runs that are there already.
 
-    Makes the default datasets where they are missing.
+    Makes the default datasets where they are missing, and shows how that goes.
     """
     from datasets.demonstrations import load_demonstrations
 
@@ -73,7 +73,8 @@ def prepare(planned: Iterable[Planned], out: Path) -> None:
     for one in runs:
         largest[_stock(one.config)] = max(largest.get(_stock(one.config), 0), one.config.trajectories)
     digests = {
-        key: load_demonstrations(get_task(key[0]), count, 0, dataset_id=key[1]).digest for key, count in largest.items()
+        key: load_demonstrations(get_task(key[0]), count, 0, dataset_id=key[1], show=True).digest
+        for key, count in largest.items()
     }
     refused: list[UserError] = []
     for one in runs:

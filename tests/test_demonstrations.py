@@ -25,6 +25,7 @@ from datasets import demonstrations as data
 from datasets import digest as digests
 from datasets import store as stores
 from datasets.collect import FIRST_SEED, collect
+from datasets.make import gymnasiums
 
 CARTPOLE, MOUNTAINCAR, HOPPER = (get_task(name) for name in ("cartpole", "mountaincar", "hopper"))
 USERS_POLICY = """
@@ -148,6 +149,16 @@ def test_a_users_policy_that_is_wrong_is_told_so(policies, tmp_path, name, messa
     assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert stores.scan(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["halfcheetah", "humanoid"])
+def test_mujocos_warnings_stay_off_the_terminal_and_out_of_the_folder(name, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    _, observation_space, action_space = gymnasiums(get_task(name))
+    env = make_env(get_task(name), 1)
+    assert (observation_space, action_space) == (env.single_observation_space, env.single_action_space)
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ---- storing

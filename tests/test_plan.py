@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import loop
+from bench import loop, progress
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.record import write_json
@@ -88,3 +88,13 @@ def test_runs_on_either_part_of_an_extended_store_are_taken_up_together(toy: str
     for config in configs:
         loop.run(config, out)
     prepare(plan(configs, out), out)
+
+
+def test_making_demonstrations_for_a_grid_shows_how_it_goes(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("MGAIL_BENCH_DATA", str(tmp_path / "demonstrations"))
+    monkeypatch.setattr(progress, "CALM_S", 0.0)
+    planned = plan([RunConfig("bc", "cartpole", 1, 0)], tmp_path)
+    prepare(planned, tmp_path)
+    assert "demonstrations of cartpole: " in capsys.readouterr().err
+    prepare(planned, tmp_path)
+    assert capsys.readouterr().err == ""

@@ -5,8 +5,9 @@ controls, ...). So the rows are rows of one array: a step writes a row into the 
 back. That costs a microsecond, which the caches give back: N separate MjData would wander through memory.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,14 +26,21 @@ ASSETS = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets"
 STATE = mujoco.mjtState.mjSTATE_INTEGRATION.value
 
 
-def _load(path: Path) -> mujoco.MjModel:
-    """Compile one of Gymnasium's models, without MuJoCo's warnings about how it is written."""
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Keep MuJoCo's warnings of how Gymnasium's models are written off the terminal and out of a MUJOCO_LOG.TXT."""
     handler = mujoco.get_mju_user_warning()
     mujoco.set_mju_user_warning(lambda message: None)
     try:
-        return mujoco.MjModel.from_xml_path(str(path))
+        yield
     finally:
         mujoco.set_mju_user_warning(handler)
+
+
+@unwarned()
+def _load(path: Path) -> mujoco.MjModel:
+    """Compile one of Gymnasium's models."""
+    return mujoco.MjModel.from_xml_path(str(path))
 
 
 class Simulator:
