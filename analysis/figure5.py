@@ -103,9 +103,11 @@ def draw(results: Results, rows: Sequence[Row]) -> "Figure":
 
 
 def _subtitle(n: int, mine: Sequence[Row]) -> str:
+    """Return a panel's dataset size, its seeds and, where others were run, what was not."""
     seeds = sorted({row["n_seeds"] for row in mine})
     runs = f", {'–'.join(str(k) for k in seeds)} seed{'s' * (seeds != [1])}" if seeds else ""
-    return f"n={n}{runs}"
+    absent = [title(name) for name in STYLES if mine and name not in {row["algorithm"] for row in mine}]
+    return f"n={n}{runs}" + "".join(f"\n{name.removeprefix('MGAIL ')}: not run" for name in absent)
 
 
 def _references(results: Results, task: str) -> dict[str, float]:
@@ -116,24 +118,24 @@ def _references(results: Results, task: str) -> dict[str, float]:
 
 
 def _panel(axes: "Axes", mine: Sequence[Row], references: dict[str, float]) -> None:
+    from matplotlib.patheffects import withStroke
     from matplotlib.ticker import MaxNLocator
 
     for name, value in references.items():
         axes.axhline(value, color=FAINT, linewidth=0.9, linestyle=(0, (1, 1.6)), zorder=1)
+        side = "left" if name == "expert" else "right"  # curves begin below the one and end above the other
         axes.annotate(
             name,
-            (1.0, value),
+            (0.0 if side == "left" else 1.0, value),
             xycoords=("axes fraction", "data"),
-            xytext=(-1, 2),
+            xytext=(3 if side == "left" else -1, 2),
             textcoords="offset points",
             fontsize=6.8,
             color=FAINT,
-            ha="right",
+            ha=side,
+            path_effects=[withStroke(linewidth=2, foreground="white")],  # should a curve pass there all the same
+            zorder=4,
         )
-    absent = [title(name) for name in STYLES if name not in {row["algorithm"] for row in mine}]
-    if absent:
-        text = f"{' and '.join(absent)}: not run"
-        axes.text(0.97, 0.06, text, ha="right", fontsize=7, color=FAINT, transform=axes.transAxes)
     for row in mine:
         style = STYLES[row["algorithm"]]
         if row["low"] is not None:

@@ -2,14 +2,19 @@
 
 import re
 import zlib
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from analysis import figure5
 from analysis.load import Results
 from analysis.records import read_runs
+from bench.tasks import TASKS
 
 
 def results(write_run, tmp_path: Path, curves: dict[tuple[str, int], list[float]]) -> Results:
@@ -50,10 +55,38 @@ def test_panels_say_what_they_show_and_what_was_not_run(write_run, tmp_path: Pat
     assert "Hopper\nn=4, 3 seeds" in hopper
     assert "expert" in hopper
     assert "random" in hopper
-    assert "MGAIL basic: not run" in hopper
+    assert "\nbasic: not run" in hopper
     assert "Ant" in ant
     assert "not run" in ant
     assert "bench run --figure5\n--preset full --tasks ant" in ant
+
+
+def test_curves_of_other_methods_leave_every_panel_not_run(write_run, tmp_path: Path) -> None:
+    found = results(write_run, tmp_path, {("gail-trpo", 0): [10, 50, 80]})
+    assert figure5.curves(found) == []
+    assert all("not run" in texts(found, panel) for panel in range(8))
+
+
+@pytest.mark.parametrize("missing", ["mgail-basic", "mgail-advanced", "hopper"])
+def test_no_text_covers_another(write_run, tmp_path: Path, missing: str) -> None:
+    """In panels of which one method was not run, and beside a panel of which nothing was."""
+    for task in TASKS.values():
+        for seed in range(11 if task.discrete else 5):
+            for algorithm in figure5.STYLES:
+                if missing not in (algorithm, task.name):
+                    place = (algorithm, task.name, task.trajectories[0], seed)
+                    write_run(*place, [3600.0 + seed] * 50, curve=[20, 900], references=(3641.0, 17.0))
+    found = read_runs([tmp_path / "runs"])
+    figure = figure5.draw(found, figure5.curves(found))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    axis = [one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)]
+    ticks = {text for one in axis for text in one.findobj(Text)} - {one.label for one in axis}
+    texts = [text for text in figure.findobj(Text) if text.get_text() and text not in ticks]
+    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+    assert len(boxes) > 40
+    covered = [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if Bbox.intersection(one, other)]
+    assert covered == []
 
 
 def test_lines_stand_at_expert_and_random_and_colours_are_the_papers(write_run, tmp_path: Path) -> None:
