@@ -71,8 +71,10 @@ class Display:
         """A worker has done so much of its run."""
         self._before.setdefault(run, fraction)
         self._done[run] = fraction
-        self._progress.update(self._lanes[lane], completed=fraction, note=note)
-        self._refresh(f"{self._texts[lane]}: {note}")
+        eta = self._eta()
+        shown = note if self._total is not None else note + eta  # with several runs, it stands beside their total
+        self._progress.update(self._lanes[lane], completed=fraction, note=shown)
+        self._refresh(f"{self._texts[lane]}: {note}", eta)
 
     def end(self, lane: int, run: int, text: str, important: bool = False) -> None:
         """A run ended, well or (`important`) badly."""
@@ -81,7 +83,7 @@ class Display:
         self._progress.update(self._lanes[lane], visible=False)
         if important:
             self.say(text)
-        self._refresh(text)
+        self._refresh(text, self._eta())
 
     def left(self) -> float | None:
         """Return the seconds left by what was done so far, or None before anything can be said."""
@@ -93,9 +95,11 @@ class Display:
     def _work(self) -> float:
         return sum(weight * part for weight, part in zip(self._weights, self._done, strict=True))
 
-    def _refresh(self, latest: str) -> None:
+    def _eta(self) -> str:
         left = self.left()
-        eta = "" if left is None else f", about {duration(left)} left"
+        return "" if left is None else f", about {duration(left)} left"
+
+    def _refresh(self, latest: str, eta: str) -> None:
         counts = f"{self._ended} of {len(self._weights)} runs"
         if self._total is not None:
             self._progress.update(self._total, completed=self._work() / sum(self._weights), note=counts + eta)
