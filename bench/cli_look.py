@@ -50,21 +50,14 @@ def evaluate(args: argparse.Namespace) -> int:
 
     from bench.evaluate import evaluate as play
     from bench.loop import normalise, settle
-    from bench.policy import load_policy
+    from bench.policy import load_policy, sampler
     from bench.seeding import FINAL_EVALUATION_SEED, Streams
     from bench.tasks import get_task
 
     settle()
     act: Any = load_policy(args.run)
     if args.stochastic:
-        policy = act.policy
-        if not hasattr(policy, "sample"):
-            raise UserError(f"the policy of {args.run} cannot be sampled: it has no method sample")
-        generator = Streams(config["seed"]).torch("evaluation")
-
-        def act(observations: Any) -> Any:
-            return policy.sample(observations, generator)
-
+        act = sampler(act.policy, Streams(config["seed"]).torch("evaluation"))
     seeds = range(FINAL_EVALUATION_SEED, FINAL_EVALUATION_SEED + episodes)
     outcome = play(act, get_task(config["task"]), seeds)
     mean, references = float(np.mean(outcome.returns)), config["references"]

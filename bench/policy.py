@@ -215,3 +215,10 @@ def load_policy(run: str | Path) -> Callable[[NDArray], NDArray]:
 
     act.policy = policy  # type: ignore[attr-defined]
     return act
+
+
+def sampler(policy: Any, generator: torch.Generator) -> Callable[[NDArray], NDArray]:
+    """Return a policy as it draws actions, with its own stream of noise: [N, S] -> actions."""
+    if not hasattr(policy, "sample"):
+        raise UserError("this policy cannot be sampled: it has no method sample")
+    return lambda observations: policy.sample(observations, generator)

@@ -221,7 +221,10 @@ def test_a_read_only_folder_is_one_clear_line(toy: str, tmp_path: Path) -> None:
     assert "cannot write runs/Toy" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["run", "analyze", "publish", "evaluate", "compare", "status", "expert", "dataset"])
+COMMANDS = ["run", "analyze", "publish", "evaluate", "watch", "compare", "status", "expert", "dataset"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         cli.main([command, "--help"])
