@@ -35,7 +35,7 @@ def commands_of(name: str) -> list[list[str]]:
     text = text_of(name)
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, flags=re.M | re.S)
     lines = [line for block in blocks for line in block.splitlines()]
-    lines += re.findall(r"`(bench (?:run|analyze|expert|dataset|publish|status|evaluate) [^`]*)`", text)
+    lines += re.findall(r"`(bench (?:run|analyze|expert|dataset|publish|status|evaluate|watch) [^`]*)`", text)
     return [words for line in lines if (words := shlex.split(line, comments=True)) and words[0] in ("bench", "make")]
 
 
@@ -152,3 +152,17 @@ def test_the_results_in_the_readme_are_the_committed_ones():
         for title, shown in zip(header[2:], row[2:], strict=True):
             scores = [cell["normalised"] for cell in of_task if cell["algorithm"] == names[title]]
             assert shown == (f"{sum(scores) / len(scores):.2f}" if scores else "not run"), (row[0], title)
+
+
+def test_the_readme_shows_every_film_strip():
+    """In the order of the tasks, as `make strips` writes them; and a README is not to be slow."""
+    strips = {path.stem: path for path in (ROOT / "results" / "strips").iterdir()}
+    shown = re.findall(r"!\[[^\]]*\]\(results/strips/(\w+)\.png\)", text_of("README.md"))
+    assert shown == [name for name in TASKS if name in strips]
+    assert strips.keys() >= {"cartpole", "mountaincar", "acrobot", "hopper"}
+    for path in strips.values():
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size <= 100_000, path
+    tasks = re.search(r"^TASKS := (.+)$", (ROOT / "Makefile").read_text(), flags=re.M)
+    assert tasks is not None
+    assert tasks[1].split() == list(TASKS)
