@@ -20,7 +20,7 @@ import pandas as pd
 
 from analysis.load import CURVES, EPISODES, RUN, RUNS, Problem, Results, tidy
 from bench.errors import UserError
-from bench.record import SCHEMA, read_json
+from bench.files import SCHEMA, read_json
 
 EPISODES_FILE, RUNS_FILE, CURVES_FILE, PROVENANCE_FILE = (
     "episodes.csv.gz",

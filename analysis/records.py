@@ -13,7 +13,8 @@ import pandas as pd
 
 from analysis.load import CURVES, EPISODES, FINAL_EPISODES, RUN, RUNS, Problem, Results, entry_name, tidy
 from bench.errors import UserError
-from bench.record import find_runs, read_json, state
+from bench.files import read_json
+from bench.record import find_runs, state
 
 BATCH = 500
 _COLUMNS = {

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bench.errors import UserError
-from bench.record import write_bytes
+from bench.files import write_bytes
 from bench.seeding import Streams
 
 _SAFE = [  # what a checkpoint may hold beside tensors and plain values: NumPy's arrays and scalars

@@ -8,7 +8,8 @@ from typing import Any
 
 from bench.cli_text import positive, table
 from bench.errors import UserError
-from bench.record import find_runs, read_json, state
+from bench.files import read_json
+from bench.record import find_runs, state
 
 
 def add_parsers(commands: Any) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import UserError
-from bench.record import find_runs, read_json
+from bench.files import read_json
+from bench.record import find_runs
 
 COLUMNS = (
     "algorithm",

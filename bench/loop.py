@@ -22,9 +22,10 @@ from bench.config import Protocol, RunConfig
 from bench.envs import make_env
 from bench.errors import UserError
 from bench.evaluate import evaluate
+from bench.files import read_json
 from bench.policy import save_policy
 from bench.provenance import provenance
-from bench.record import RunRecord, check_same, read_json
+from bench.record import RunRecord, check_same
 from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, Streams
 from bench.tasks import get_task
 from bench.tracking import Tracker

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.record import write_bytes
+from bench.files import write_bytes
 
 CLIP = 10.0  # normalised observations are clipped here
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}

@@ -15,19 +15,17 @@ The lock is the kernel's (`flock`): it ends with its owner, however that ends.
 """
 
 import contextlib
-import csv
 import fcntl
-import io
 import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from bench.errors import UserError
+from bench.files import CsvLog, read_json, write_bytes, write_json, writing
 
-SCHEMA = 1
 # A run is the same run if these agree; everything else in config.json is told, not compared.
 IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "settings", "protocol", "demonstrations")
 ALIVE_S = 120.0  # a heartbeat older than this, in seconds, belongs to a process that is gone
@@ -37,54 +35,7 @@ class RunInUse(UserError):
     """Another process owns the run."""
 
 
-class CannotWrite(UserError):
-    """The file system refuses to write: it is full, read-only or not ours. No other run would fare better."""
-
-
 State = Literal["finished", "failed", "running", "cut short", "missing"]
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Turn what the file system refuses (full, read-only, no permission) into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        raise CannotWrite(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file aside and rename it into place, so that it is never there half-written."""
-    partial = path.with_name(path.name + ".partial")
-    with _writing(path):
-        try:
-            with partial.open("wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            partial.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON with its schema version first."""
-    write_bytes(path, (json.dumps({"schema": SCHEMA, **content}, indent=1) + "\n").encode())
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object; a `UserError` names the file if it is none."""
-    try:
-        content = json.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError:
-        raise UserError(f"{path} is not readable JSON; remove its folder to run it again") from None
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        raise UserError(f"{path} is not of schema {SCHEMA}, the one this version reads and writes")
-    return content
 
 
 def state(directory: Path) -> State:
@@ -131,57 +82,6 @@ def check_same(directory: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-class CsvLog:
-    """A CSV file that only grows, and can be cut back to a position it once had.
-
-    Its header is fixed when the first row is written. Rows go straight to the file: a kill loses nothing written.
-    """
-
-    def __init__(self, path: Path):
-        self.path = path
-        self.header: tuple[str, ...] | None = None
-        with _writing(path):
-            self._file = path.open("ab", buffering=0)
-
-    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Append rows; all must have the header's columns, which is an error of the method otherwise."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        for row in rows:
-            if self.header is None:
-                self.header = tuple(row)
-                writer.writerow(self.header)
-            if tuple(row) != self.header:
-                raise ValueError(f"{self.path.name} has columns {self.header}, not {tuple(row)}")
-            writer.writerow("" if value != value else value for value in row.values())  # NaN: an empty field
-        left = memoryview(text.getvalue().encode())
-        with _writing(self.path):
-            while left:
-                left = left[self._file.write(left) :]
-
-    def position(self) -> int:
-        """Return the size in bytes, once it is safely on disk."""
-        with _writing(self.path):
-            os.fsync(self._file.fileno())
-        return os.fstat(self._file.fileno()).st_size
-
-    def cut(self, position: int) -> None:
-        """Cut the file back to a position it once had."""
-        if os.fstat(self._file.fileno()).st_size < position:
-            raise UserError(f"{self.path} is shorter than its checkpoint says; remove its folder to run it again")
-        with _writing(self.path):
-            self._file.truncate(position)
-        if position:
-            with self.path.open(newline="") as stream:
-                self.header = tuple(next(csv.reader(stream)))
-        else:
-            self.header = None
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
 class RunRecord:
     """The folder of one run, owned by this process from construction to `close`.
 
@@ -217,7 +117,7 @@ class RunRecord:
     def _own(self) -> int:
         """Return a descriptor of the heartbeat, locked."""
         path = self.directory / "heartbeat"
-        with _writing(path):
+        with writing(path):
             self.directory.mkdir(parents=True, exist_ok=True)
             while True:
                 descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -240,7 +140,7 @@ class RunRecord:
 
     def _remove(self, *names: str) -> None:
         for name in names:
-            with _writing(self.directory / name):
+            with writing(self.directory / name):
                 (self.directory / name).unlink(missing_ok=True)
 
     def __enter__(self) -> Self:

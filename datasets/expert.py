@@ -24,9 +24,9 @@ from bench.checkpoint import read_checkpoint, write_checkpoint
 from bench.envs import make_env
 from bench.errors import UserError
 from bench.evaluate import evaluate
+from bench.files import read_json, write_bytes, write_json
 from bench.policy import Policy, read_policy, save_policy
 from bench.provenance import provenance
-from bench.record import read_json, write_bytes, write_json
 from bench.seeding import Streams
 from bench.tasks import Task, get_task
 from datasets.manifest import EXPERTS, read_manifest

@@ -7,7 +7,8 @@ from statistics import median
 
 from bench.config import PROTOCOL, RunConfig
 from bench.errors import UserError
-from bench.record import find_runs, read_json
+from bench.files import read_json
+from bench.record import find_runs
 from slurm.grid import cost
 
 RESULTS = Path(__file__).parent.parent / "results" / "runs.csv"

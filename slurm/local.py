@@ -10,8 +10,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench.config import RunConfig
+from bench.files import write_bytes
 from bench.progress import Display
-from bench.record import write_bytes
 from slurm.worker import Ended, serve, single_thread
 
 _PRELOAD = ["torch", "bench.loop", "bench.envs.mujoco", "algorithms", "datasets.demonstrations"]

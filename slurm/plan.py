@@ -8,7 +8,8 @@ from typing import Any
 from bench import loop
 from bench.config import RunConfig
 from bench.errors import UserError
-from bench.record import State, check_same, read_json, state
+from bench.files import read_json
+from bench.record import State, check_same, state
 from bench.tasks import get_task
 from slurm import forecast
 

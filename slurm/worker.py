@@ -11,7 +11,8 @@ from typing import Any
 
 from bench.config import RunConfig
 from bench.errors import UserError
-from bench.record import CannotWrite, RunInUse
+from bench.files import CannotWrite
+from bench.record import RunInUse
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ import pytest
 import bench
 from bench import cli, cli_text
 from bench.errors import UserError
-from bench.record import RunRecord, read_json, state
+from bench.files import read_json
+from bench.record import RunRecord, state
 
 pytestmark = pytest.mark.usefixtures("store")
 

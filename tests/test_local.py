@@ -12,7 +12,8 @@ import pytest
 
 import bench
 from bench.config import RunConfig
-from bench.record import RunRecord, read_json, state
+from bench.files import read_json
+from bench.record import RunRecord, state
 from slurm.local import execute
 
 pytestmark = pytest.mark.usefixtures("store")

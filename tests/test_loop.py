@@ -20,7 +20,8 @@ from algorithms import ALGORITHMS
 from bench import loop
 from bench.config import Protocol, RunConfig
 from bench.errors import UserError
-from bench.record import read_json, state
+from bench.files import read_json
+from bench.record import state
 from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED
 
 pytestmark = pytest.mark.usefixtures("store")

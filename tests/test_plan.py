@@ -8,7 +8,7 @@ import pytest
 from bench import loop, progress
 from bench.config import RunConfig
 from bench.errors import UserError
-from bench.record import write_json
+from bench.files import write_json
 from bench.tasks import get_task
 from datasets.demonstrations import make_demonstrations
 from slurm import forecast

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import UserError
-from bench.record import CsvLog, RunInUse, RunRecord, find_runs, read_json, state, write_bytes, write_json
+from bench.files import CsvLog, read_json, write_bytes, write_json
+from bench.record import RunInUse, RunRecord, find_runs, state
 
 CONFIG = {
     "algorithm": "bc",
