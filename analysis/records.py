@@ -14,7 +14,7 @@ import pandas as pd
 from analysis.load import CURVES, EPISODES, FINAL_EPISODES, RUN, RUNS, Problem, Results, entry_name, tidy
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import find_runs, state
+from bench.record import find_runs, read_config, state
 
 BATCH = 500
 _COLUMNS = {
@@ -91,7 +91,7 @@ def _folders(directories: Iterable[Path]) -> Iterator[Path]:
 
 def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return the run's row of `RUNS` and its config; None for a row if it is not finished, which is then listed."""
-    config = read_json(folder / "config.json")
+    config = read_config(folder)
     standing = state(folder)
     if standing != "finished":
         why = {"failed": "broke off, see error.txt", "running": "still running"}.get(standing, "cut short")

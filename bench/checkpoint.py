@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from bench.errors import UserError
-from bench.files import write_bytes
+from bench.files import SCHEMA, write_bytes
 from bench.seeding import Streams
 
 _SAFE = [  # what a checkpoint may hold beside tensors and plain values: NumPy's arrays and scalars
@@ -25,18 +25,22 @@ _SAFE = [  # what a checkpoint may hold beside tensors and plain values: NumPy's
 def write_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a state aside, then rename it into place."""
     stream = io.BytesIO()  # torch would report a full disk as a bug; writing the bytes ourselves does not
-    torch.save(dict(state), stream)
+    torch.save({"schema": SCHEMA, **state}, stream)
     write_bytes(path, stream.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what `write_checkpoint` wrote; a `UserError` says that the file is damaged."""
+    """Read what `write_checkpoint` wrote; a `UserError` says that the file is damaged, or of another version."""
     try:
         with torch.serialization.safe_globals(_SAFE):
-            return torch.load(path, weights_only=True)
+            state = torch.load(path, weights_only=True)
+        schema = state.pop("schema", 1)  # the first checkpoints do not say
     except Exception as error:
         reason = f"{type(error).__name__}: {str(error).splitlines()[0]}"
         raise UserError(f"{path} cannot be read ({reason}); remove its folder to run it again") from error
+    if schema != SCHEMA:
+        raise UserError(f"{path} is of schema {schema}, this version reads {SCHEMA}; remove its folder to run it again")
+    return state
 
 
 def seed_global_generators(seed: int) -> None:

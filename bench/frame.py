@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import find_runs
+from bench.record import find_runs, read_config
 
 COLUMNS = (
     "algorithm",
@@ -49,7 +49,7 @@ def load(directories: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
 
 def _episodes(run: Path) -> list[dict[str, Any]]:
-    config, result = read_json(run / "config.json"), read_json(run / "result.json")
+    config, result = read_config(run), read_json(run / "result.json")
     label = f"+{config['label']}" if config.get("label") else ""
     common = {
         "algorithm": config["algorithm"] + label,

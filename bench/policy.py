@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.errors import UserError
-from bench.files import write_bytes
+from bench.files import SCHEMA, write_bytes
 
 CLIP = 10.0  # normalised observations are clipped here
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh}
@@ -177,7 +177,7 @@ def save_policy(policy: nn.Module, path: Path) -> None:
     cls = type(policy)
     source = sys.modules[cls.__module__].__dict__.get("__bench_source__", cls.__module__)
     content = {
-        "schema": 1,
+        "schema": SCHEMA,
         "class": f"{source}:{cls.__qualname__}",
         "arguments": policy.arguments,
         "state": policy.state_dict(),
@@ -193,6 +193,8 @@ def read_policy(path: Path) -> Any:
         raise UserError(f"{path} does not exist: no policy was saved there")
     try:
         content = torch.load(path, weights_only=True, map_location="cpu")
+        if content["schema"] != SCHEMA:
+            raise UserError(f"{path} is of schema {content['schema']}, this version reads {SCHEMA}")
         policy = import_attribute(content["class"])(**content["arguments"])
         policy.load_state_dict(content["state"])
     except UserError:

@@ -2,6 +2,7 @@
 
 =================  ====================================================================================
 ``config.json``    written first: resolved settings, digest of the demonstrations, versions, commit
+                   and the schema versions of the two tables, whose columns leave no room for them
 ``progress.csv``   one row per logged iteration
 ``evaluations.csv`` one row per EPISODE; the last iteration's rows are the result
 ``checkpoint.pt``  written aside, then renamed; gone when the run is finished
@@ -28,6 +29,7 @@ from bench.files import CsvLog, read_json, write_bytes, write_json, writing
 
 # A run is the same run if these agree; everything else in config.json is told, not compared.
 IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "settings", "protocol", "demonstrations")
+TABLES = {"progress.csv": 1, "evaluations.csv": 1}  # and the versions of their schemas, which config.json states
 ALIVE_S = 120.0  # a heartbeat older than this, in seconds, belongs to a process that is gone
 
 
@@ -36,6 +38,15 @@ class RunInUse(UserError):
 
 
 State = Literal["finished", "failed", "running", "cut short", "missing"]
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """Read a run's config.json; a `UserError` says if it, or a table it speaks for, is not what this version reads."""
+    config = read_json(directory / "config.json")
+    for name, schema in config.get("schemas", {}).items():  # the first records do not say: all theirs are of schema 1
+        if schema != TABLES.get(name):
+            raise UserError(f"{directory / name} is of schema {schema}, this version reads {TABLES.get(name, 'none')}")
+    return config
 
 
 def state(directory: Path) -> State:
@@ -71,7 +82,7 @@ def check_same(directory: Path, config: Mapping[str, Any]) -> None:
         if (directory / "result.json").exists():
             raise UserError(f"{directory} holds a result without its config.json; choose another --out, or remove it")
         return
-    there = read_json(directory / "config.json")
+    there = read_config(directory)
     what = difference(there, config)
     if what:
         presets = there.get("preset"), config.get("preset")
@@ -102,10 +113,10 @@ class RunRecord:
             check_same(directory, config)
             self.finished = (directory / "result.json").exists()
             if (directory / "config.json").exists():
-                self._remark(read_json(directory / "config.json"), config)
+                self._remark(read_config(directory), config)
             else:
                 self._remove("progress.csv", "evaluations.csv", "checkpoint.pt", "policy.pt", "error.txt")
-                write_json(directory / "config.json", config)
+                write_json(directory / "config.json", {"schemas": TABLES, **config})
             if not self.finished:
                 self._remove("error.txt")
                 self.progress = CsvLog(directory / "progress.csv")

@@ -187,6 +187,18 @@ def test_a_damaged_checkpoint_is_one_clear_line(toy: str, tmp_path: Path) -> Non
         loop.run(config(toy), tmp_path)
 
 
+def test_a_checkpoint_says_its_schema_and_one_that_does_not_is_of_the_first(toy: str, tmp_path: Path) -> None:
+    loop.run(config(toy), tmp_path, stop=lambda: True)
+    path = config(toy).directory(tmp_path) / "checkpoint.pt"
+    content = torch.load(path, weights_only=False)
+    assert content.pop("schema") == 1
+    torch.save({"schema": 2, **content}, path)
+    with pytest.raises(UserError, match=r"checkpoint\.pt is of schema 2, this version reads 1"):
+        loop.run(config(toy), tmp_path)
+    torch.save(content, path)
+    assert loop.run(config(toy), tmp_path).status == "finished"
+
+
 def test_long_runs_log_about_500_rows_and_evaluate_20_times(toy: str, tmp_path: Path) -> None:
     long = config(toy, iterations=1100)
     loop.run(long, tmp_path)

@@ -15,7 +15,7 @@ import pytest
 
 from bench.errors import UserError
 from bench.files import CsvLog, read_json, write_bytes, write_json
-from bench.record import RunInUse, RunRecord, find_runs, state
+from bench.record import TABLES, RunInUse, RunRecord, find_runs, read_config, state
 
 CONFIG = {
     "algorithm": "bc",
@@ -44,7 +44,7 @@ def test_config_comes_first_and_result_last(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert state(run) == "missing"
     with RunRecord(run, CONFIG) as record:
-        assert read_json(run / "config.json") == {"schema": 1, **CONFIG}
+        assert read_json(run / "config.json") == {"schema": 1, "schemas": TABLES, **CONFIG}
         assert state(run) == "running"
         record.progress.append([{"iteration": 1, "loss": 0.5}])
         write_bytes(record.checkpoint, b"x")
@@ -97,6 +97,17 @@ def test_another_host_is_remarked_but_not_refused(tmp_path: Path) -> None:
 def test_tuples_and_lists_are_the_same_settings(tmp_path: Path) -> None:
     RunRecord(tmp_path, CONFIG | {"settings": {"iterations": 3, "hidden": (100, 100)}}).close()
     RunRecord(tmp_path, CONFIG).close()
+
+
+def test_tables_of_an_older_record_are_read_and_those_of_a_later_one_refused(tmp_path: Path) -> None:
+    RunRecord(tmp_path, CONFIG).close()
+    write_json(tmp_path / "config.json", CONFIG)  # as it was before it spoke of them
+    with RunRecord(tmp_path, CONFIG) as record:
+        assert not record.finished
+    write_json(tmp_path / "config.json", CONFIG | {"schemas": {"evaluations.csv": 2}})
+    for reader in (lambda: RunRecord(tmp_path, CONFIG), lambda: read_config(tmp_path)):
+        with pytest.raises(UserError, match=r"evaluations\.csv is of schema 2, this version reads 1"):
+            reader()
 
 
 OWNER = """
