@@ -9,16 +9,18 @@
 ``policy.pt``      the declared policy, weights only
 ``result.json``    written last: its presence means finished
 ``error.txt``      why the run broke off
-``heartbeat``      there while a process owns the run, which holds a lock on it and touches it
+``heartbeat``      there while a process owns the run, which holds a lock on it, touches it and names its machine in it
 =================  ====================================================================================
 
-The lock is the kernel's (`flock`): it ends with its owner, however that ends.
+The lock is the kernel's (`flock`): it ends with its owner, however that ends. Whether another machine sees it is up to
+the file system; there the heartbeat's age tells.
 """
 
 import contextlib
 import fcntl
 import json
 import os
+import platform
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +32,8 @@ from bench.files import CsvLog, read_json, write_bytes, write_json, writing
 # A run is the same run if these agree; everything else in config.json is told, not compared.
 IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "settings", "protocol", "demonstrations")
 TABLES = {"progress.csv": 1, "evaluations.csv": 1}  # and the versions of their schemas, which config.json states
-ALIVE_S = 120.0  # a heartbeat older than this, in seconds, belongs to a process that is gone
+ALIVE_S = 120.0  # another machine's heartbeat older than this, in seconds, belongs to a process that is gone
+PATIENCE_S = 0.5  # for how long a lock may be somebody's who only looks whether it is held
 
 
 class RunInUse(UserError):
@@ -50,17 +53,32 @@ def read_config(directory: Path) -> dict[str, Any]:
 
 
 def state(directory: Path) -> State:
-    """Return how a run stands, judged by its files alone."""
+    """Return how a run stands, judged by its files and, where it can be, by its owner's lock."""
     if (directory / "result.json").exists():
         return "finished"
     if not (directory / "config.json").exists():
         return "missing"
-    try:
-        if time.time() - (directory / "heartbeat").stat().st_mtime < ALIVE_S:
-            return "running"
-    except FileNotFoundError:
-        pass
+    if _alive(directory / "heartbeat"):
+        return "running"
     return "failed" if (directory / "error.txt").exists() else "cut short"
+
+
+def _alive(heartbeat: Path) -> bool:
+    """Return whether the process that made the heartbeat lives; looking takes its lock for a moment, if it is free."""
+    try:
+        with heartbeat.open("rb") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            except OSError:
+                pass  # a file system without locks
+            else:
+                if stream.read().decode(errors="replace") == platform.node():
+                    return False
+            return time.time() - os.fstat(stream.fileno()).st_mtime < ALIVE_S
+    except OSError:  # there is none, or it is not ours to read
+        return False
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
@@ -128,6 +146,7 @@ class RunRecord:
     def _own(self) -> int:
         """Return a descriptor of the heartbeat, locked."""
         path = self.directory / "heartbeat"
+        deadline = time.monotonic() + PATIENCE_S
         with writing(path):
             self.directory.mkdir(parents=True, exist_ok=True)
             while True:
@@ -136,10 +155,14 @@ class RunRecord:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     os.close(descriptor)
-                    raise RunInUse(f"{self.directory} is in use by another process") from None
+                    if time.monotonic() > deadline:
+                        raise RunInUse(f"{self.directory} is in use by another process") from None
+                    time.sleep(0.02)
+                    continue
                 # The last owner may have removed the file between our opening and our locking it.
                 if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    os.utime(descriptor)
+                    os.truncate(descriptor, 0)
+                    os.write(descriptor, platform.node().encode())
                     return descriptor
                 os.close(descriptor)
 

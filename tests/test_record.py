@@ -2,11 +2,13 @@
 
 import contextlib
 import csv
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,11 +135,34 @@ def test_two_processes_never_own_one_run_and_the_lock_ends_with_its_owner(tmp_pa
         with pytest.raises(RunInUse, match="in use by another process"):
             RunRecord(run, CONFIG)
         assert state(run) == "running"
+        old = time.time() - 1000
+        os.utime(run / "heartbeat", (old, old))
+        assert state(run) == "running"  # a long iteration
         os.kill(owner.pid, signal.SIGKILL)
-    old = time.time() - 1000
-    os.utime(run / "heartbeat", (old, old))
+    os.utime(run / "heartbeat")
     assert state(run) == "cut short"
     RunRecord(run, CONFIG).close()
+
+
+@pytest.mark.parametrize("machine", ["another", ""])  # the first heartbeats named none
+def test_where_the_lock_tells_nothing_the_heartbeat_does(tmp_path: Path, machine: str) -> None:
+    RunRecord(tmp_path, CONFIG).close()
+    (tmp_path / "heartbeat").write_text(machine)
+    assert state(tmp_path) == "running"
+    old = time.time() - 1000
+    os.utime(tmp_path / "heartbeat", (old, old))
+    assert state(tmp_path) == "cut short"
+
+
+def test_looking_does_not_keep_an_owner_out(tmp_path: Path) -> None:
+    """Somebody who looks holds the lock for a moment; a new owner waits for that long."""
+    RunRecord(tmp_path, CONFIG).close()
+    (tmp_path / "heartbeat").write_text("")
+    with (tmp_path / "heartbeat").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.1, fcntl.flock, (looking, fcntl.LOCK_UN)).start()
+        with RunRecord(tmp_path, CONFIG):
+            assert state(tmp_path) == "running"
 
 
 def test_a_record_without_its_config_begins_anew_unless_it_holds_a_result(tmp_path: Path) -> None:
