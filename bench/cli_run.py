@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import tracking
 from bench.cli_text import integer, integers, names, positive, seeds, setting
 from bench.config import PRESETS, RunConfig
 from bench.errors import UserError
 from bench.progress import Display, duration
 from bench.tasks import TASKS
-from bench.tracking import MODES
 
 if TYPE_CHECKING:
     from slurm.plan import Planned
@@ -72,7 +72,7 @@ def add_parser(commands: Any) -> None:
     )
     where.add_argument("--executor", choices=("local", "slurm"), default="local", help="who runs them (default: local)")
     where.add_argument(
-        "--wandb", choices=MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)"
+        "--wandb", choices=tracking.MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)"
     )
     where.add_argument("--dry-run", action="store_true", help="print the runs and a forecast, and run nothing")
     parser.set_defaults(function=command)
@@ -158,6 +158,7 @@ def command(args: argparse.Namespace) -> int:
         planned = [one for one in planned if one.state in wanted]
     if args.dry_run:
         return _dry_run(planned, workers)
+    tracking.check(args.wandb)  # before anything is written
     if single and planned:
         return _run_single(planned[0], args.out, args.wandb)
     return _run_grid(planned, args.out, workers, args.wandb)
@@ -179,7 +180,7 @@ def _dry_run(planned: "Sequence[Planned]", workers: int) -> int:
     return 0
 
 
-def _run_single(planned: "Planned", out: Path, tracking: str) -> int:
+def _run_single(planned: "Planned", out: Path, wandb: str) -> int:
     """Do one run in this process, which is where a method is best debugged."""
     from bench import loop
     from slurm.local import listening
@@ -204,7 +205,7 @@ def _run_single(planned: "Planned", out: Path, tracking: str) -> int:
 
         with display:
             display.start(0, str(config))
-            outcome = loop.run(config, out, report, stop, tracking)
+            outcome = loop.run(config, out, report, stop, wandb)
         if outcome.status == "stopped":
             print(f"stopped; the same command goes on: {config}", file=sys.stderr)  # noqa: T201
             return 128 + (stops.signal or signal.SIGTERM)
@@ -221,14 +222,14 @@ def _run_single(planned: "Planned", out: Path, tracking: str) -> int:
     return 0
 
 
-def _run_grid(planned: "Sequence[Planned]", out: Path, workers: int, tracking: str) -> int:
+def _run_grid(planned: "Sequence[Planned]", out: Path, workers: int, wandb: str) -> int:
     """Do a grid on this machine and say how it went; exit code 1 if a run failed."""
     from slurm.local import execute
     from slurm.plan import prepare
 
     prepare(planned, out)
     todo = [one for one in planned if one.state != "finished"]
-    summary = execute([one.config for one in todo], out, workers, [one.estimate for one in todo], tracking)
+    summary = execute([one.config for one in todo], out, workers, [one.estimate for one in todo], wandb)
     counts = {
         "finished": summary.count("finished"),
         "finished before": len(planned) - len(todo) + summary.count("skipped"),

@@ -10,6 +10,24 @@ from bench.errors import UserError
 MODES = ("disabled", "offline", "online")
 
 
+def check(mode: str) -> None:
+    """Raise a `UserError` if runs cannot be mirrored online for want of a key that the server takes."""
+    if mode != "online":
+        return
+    import wandb
+
+    try:
+        known = wandb.login(prompt=False)
+    except wandb.errors.Error as error:
+        raise _refused(mode, error) from error
+    if not known:
+        raise UserError("--wandb online: no API key is configured; wandb login stores one, --wandb offline needs none")
+
+
+def _refused(mode: str, error: Exception) -> UserError:
+    return UserError(f"--wandb {mode}: {str(error).splitlines()[0]}")
+
+
 class Tracker:
     """Mirrors rows to Weights & Biases, which is imported only if it is asked for.
 
@@ -38,7 +56,7 @@ class Tracker:
                 settings=wandb.Settings(silent=True, console="off"),
             )
         except wandb.errors.Error as error:
-            raise UserError(f"--wandb {mode}: {str(error).splitlines()[0]}") from error
+            raise _refused(mode, error) from error
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Mirror one row; its environment steps are the x axis."""
