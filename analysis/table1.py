@@ -64,7 +64,6 @@ def entries(results: Results, tests: Sequence[Row]) -> list[Row]:
                 "normalised_deterministic": _mean(seeds["normalised_deterministic"]),
                 "env_steps": _mean(runs[key]["env_steps"]),
                 "core_s": _mean(runs[key]["core_s"]),
-                "verdict": None,
                 "bold": key in bold,
                 "command": None,
             }
@@ -104,7 +103,7 @@ def _empty(algorithm: str, task: str, n: int, results: Results) -> Row:
         "paper_std": paper.std if paper else None,
         "env_steps": None,
         "core_s": None,
-        "verdict": "not run",
+        "verdict": None,
         "n_episodes": 0,
         "normalised_deterministic": None,
         "paper_normalised": None,
