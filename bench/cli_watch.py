@@ -6,8 +6,8 @@ from typing import Any
 
 from bench.cli_text import integer
 from bench.errors import UserError
+from bench.files import read_json
 from bench.progress import Display
-from bench.record import read_json
 from bench.seeding import FINAL_EVALUATION_SEED
 from bench.tasks import TASKS, Task, get_task
 

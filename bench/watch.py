@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bench import pictures
 from bench.errors import UserError, unknown
+from bench.files import CannotWrite, write_bytes
 from bench.policy import Policy, sampler
-from bench.record import CannotWrite, write_bytes
 from bench.seeding import FINAL_EVALUATION_SEED, Streams
 from bench.tasks import Task
 
