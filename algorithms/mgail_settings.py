@@ -125,8 +125,13 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("hopper", "walker2d", "halfcheetah", "ant", "humanoid"), _MUJOCO),
 }
 # The GRU model costs several times the basic one at equal width; a narrower one still has more weights.
-_WIDTHS = {"cartpole": 32, "mountaincar": 32, "acrobot": 48}
+_GRU_MUJOCO: dict[str, Any] = {"model_width": 64, "iterations": 12_000}
+_GRU: dict[str, dict[str, Any]] = {
+    "cartpole": {"model_width": 32},
+    "mountaincar": {"model_width": 32},
+    "acrobot": {"model_width": 48},
+}
 ADVANCED_TUNED: dict[str, dict[str, Any]] = {
-    task: settings | {"model_width": _WIDTHS.get(task, 64)} for task, settings in BASIC_TUNED.items()
+    task: settings | _GRU.get(task, _GRU_MUJOCO) for task, settings in BASIC_TUNED.items()
 }
 SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "buffer_size": 3200, "horizon": 5}
