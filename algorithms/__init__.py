@@ -12,6 +12,7 @@ from bench.algorithm import AlgorithmConfig
 from bench.config import PRESETS
 from bench.errors import UserError, unknown
 from bench.policy import import_attribute
+from bench.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -71,8 +72,10 @@ def resolve(
     """Return the class and its settings for a name of `ALGORITHMS` or a ``file.py:Class``.
 
     Raises:
-        UserError: unknown name, preset, variant or setting, or a value out of range; it lists what is known.
+        UserError: unknown name, preset, variant or setting (it lists what is known), a value out of range, or an
+            override that would change nothing or make it another method than its name says.
     """
+    overrides = overrides or {}
     if preset not in PRESETS:
         raise unknown("preset", preset, PRESETS)
     if name in ALGORITHMS:
@@ -84,4 +87,13 @@ def resolve(
             raise UserError(f"{name} needs a class attribute Config, a subclass of bench.algorithm.AlgorithmConfig")
     else:
         raise UserError(f"unknown algorithm {name!r}; known: {', '.join(ALGORITHMS)}, or your own as file.py:Class")
-    return entry.algorithm, entry.algorithm.Config.build(*entry.layers(task, preset, variant), overrides or {})
+    for key in entry.settings.keys() & overrides.keys():
+        if overrides[key] != entry.settings[key]:
+            raise UserError(f"{name}: setting {key} is {entry.settings[key]}, as the name says; choose another method")
+    try:
+        settings = entry.algorithm.Config.build(*entry.layers(task, preset, variant), overrides)
+    except UserError as error:
+        raise UserError(f"{name}: {error}") from None
+    if idle := sorted(settings.idle(get_task(task)) & overrides.keys()):
+        raise UserError(f"{name}: setting {', '.join(idle)} would change nothing on {task} with the other settings")
+    return entry.algorithm, settings

@@ -43,6 +43,10 @@ class BCConfig(AlgorithmConfig):
     batch: int = Field(128, gt=0, description="pairs in a minibatch [H&E]")
     training_share: float = Field(0.7, gt=0, le=1, description="share of the pairs that is trained on [H&E]")
 
+    def idle(self, task: Task) -> set[str]:
+        """Return what changes nothing: no environment is stepped."""
+        return {"num_envs"}
+
 
 def negative_log_likelihood(policy: Policy, x: Tensor, actions: Tensor) -> Tensor:
     """Return -log pi(a | s) of every pair, in nats.

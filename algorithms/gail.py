@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from algorithms.average import follow
-from algorithms.baseline import Baseline
+from algorithms.baseline import Baseline, BaselineConfig
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.discriminator import Discriminator
 from algorithms.normalize import MINIMUM_VARIANCE
@@ -54,6 +54,12 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
     gradient_penalty: float = Field(1.0, ge=0, description="weight of D's slopes above one [ours]")
+
+    def idle(self, task: Task) -> set[str]:
+        """Return what changes nothing: the settings of the other generator, and of cloning where none is."""
+        other = ReinforceConfig if self.generator == "trpo" else TRPOConfig
+        idle = set(other.model_fields) - set(BaselineConfig.model_fields)
+        return idle | ({"init_steps"} if self.init == "random" else set())
 
 
 _CLASSIC: dict[str, Any] = {

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from bench.algorithm import AlgorithmConfig
+from bench.tasks import Task
 
 
 class MGAILConfig(AlgorithmConfig):
@@ -64,6 +65,19 @@ class MGAILConfig(AlgorithmConfig):
         lt=1,
         description="share of the run that the reported average of weights recalls; 0: last weights [ours]",
     )
+
+    def idle(self, task: Task) -> set[str]:
+        """Return what changes nothing: settings of other kinds of actions, models, segments or first policies."""
+        idle = {"sigma"} if task.discrete else {"temperature", "entropy"}
+        if self.forward_model == "basic":
+            idle |= {"memory", "burn_in"}
+        elif self.memory == "constant":
+            idle |= {"burn_in"}
+        if self.segments != "fresh":
+            idle |= {"correction_clip"}
+        if self.segments == "on_policy":
+            idle |= {"batch_size", "segment_age"}
+        return idle | ({"init_steps"} if self.init == "random" else set())
 
     @model_validator(mode="after")
     def _first_update_has_its_sequences(self) -> Self:

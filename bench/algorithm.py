@@ -8,18 +8,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import UserError
+from bench.tasks import Task
 
 Metrics = dict[str, float]
 
 
 class AlgorithmConfig(BaseModel):
-    """Settings of a method: frozen, typed, unknown keys refused.
+    """Settings of a method: frozen, typed, unknown keys and infinite numbers refused.
 
     Each default's description says where it comes from: ``[paper]``, ``[code]`` (the MGAIL authors' release), ``[H&E]``
     (Ho & Ermon 2016) or ``[ours: why]``.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     iterations: int = Field(100, gt=0, description="passes through the algorithm's loop (the budget) [ours: per task]")
     num_envs: int = Field(1, gt=0, description="environments stepped together [ours: speed]")
@@ -41,6 +42,10 @@ class AlgorithmConfig(BaseModel):
                 raise UserError(first["msg"].removeprefix("Value error, ")) from None
             name = ".".join(str(part) for part in first["loc"])
             raise UserError(f"setting {name}={first.get('input')!r}: {first['msg']}") from None
+
+    def idle(self, task: Task) -> set[str]:
+        """Return the settings that change nothing on this task with the others as they are: nobody may set them."""
+        return set()
 
 
 @runtime_checkable

@@ -135,6 +135,55 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
     assert not same(default.policy.state_dict(), changed.policy.state_dict())
 
 
+IDLE = [
+    *(("bc", task, {"num_envs": 3}) for task in ("cartpole", "hopper")),
+    ("gail-trpo", "cartpole", {"policy_learning_rate": 0.5}),
+    ("gail-trpo", "cartpole", {"init_steps": 3}),
+    *(
+        ("gail-reinforce", "hopper", {key: value})
+        for key, value in {"gae_lambda": 0.1, "max_kl": 1.0, "cg_iterations": 1, "fisher_samples": 5}.items()
+    ),
+    ("gail-reinforce", "hopper", {"cg_damping": 1.0}),
+    ("mgail-basic", "cartpole", {"sigma": 2.0}),
+    ("mgail-basic", "hopper", {"temperature": 9.0}),
+    ("mgail-basic", "hopper", {"entropy": 9.0}),
+    ("mgail-basic", "hopper", {"memory": "constant"}),
+    ("mgail-basic", "hopper", {"burn_in": 1}),
+    ("mgail-basic", "hopper", {"init_steps": 1}),
+    ("mgail-advanced", "hopper", {"memory": "constant", "burn_in": 1}),
+    ("mgail-advanced", "hopper", {"segments": "replay", "correction_clip": 1e-3}),
+    ("mgail-advanced", "cartpole", {"segments": "on_policy", "env_steps_per_iteration": 160, "batch_size": 3}),
+    ("mgail-advanced", "cartpole", {"segments": "on_policy", "env_steps_per_iteration": 160, "segment_age": 3}),
+]
+"""(method, task, settings of which the last would change nothing)."""
+
+
+@pytest.mark.parametrize(("name", "task", "overrides"), IDLE, ids=str)
+def test_a_setting_that_would_change_nothing_is_refused_and_does_not(name, task, overrides, monkeypatch):
+    *others, idle = overrides
+    with pytest.raises(UserError, match=f"^{name}: setting {idle} would change nothing on {task}"):
+        resolve(name, task, overrides=overrides)
+    plain = build(name, task, overrides={key: overrides[key] for key in others})
+    monkeypatch.setattr(type(plain.config), "idle", lambda self, task: set())
+    changed = build(name, task, overrides=overrides)
+    for _ in range(2):
+        assert plain.iterate() == changed.iterate()
+    assert same(plain.policy.state_dict(), changed.policy.state_dict())
+
+
+def test_every_setting_that_is_said_to_change_nothing_was_tried():
+    said = {(name, key) for name, task in CASES for key in resolve(name, task)[1].idle(TASKS[task])}
+    tried = {key for *_, overrides in IDLE for key in overrides}
+    assert {key for _, key in said} <= tried
+    assert all(key in resolve(name, "hopper")[1].model_dump() for name, key in said)
+
+
+def test_a_name_stands_for_its_settings():
+    with pytest.raises(UserError, match=r"^gail-trpo: setting generator is trpo, as the name says"):
+        resolve("gail-trpo", "hopper", overrides={"generator": "reinforce"})
+    assert resolve("mgail-basic", "hopper", overrides={"forward_model": "basic"})[1].forward_model == "basic"
+
+
 def test_unknown_names_say_what_is_known():
     with pytest.raises(UserError, match="known: bc, gail-reinforce"):
         resolve("gale", "cartpole")
@@ -149,17 +198,23 @@ def test_unknown_names_say_what_is_known():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"horizon": 150}, r"^horizon=150 needs warmup_steps of at least 2528, not 1600: 158 steps"),
-        ({"horizon": 150, "memory": "constant"}, r"^horizon=150 needs warmup_steps of at least 2400, not 1600"),
-        ({"warmup_steps": 0, "burn_in": 0}, r"^horizon=5 needs warmup_steps of at least 80, not 0"),
-        ({"segments": "on_policy", "env_steps_per_iteration": 1600}, r"^env_steps_per_iteration=1600 needs"),
-        ({"burn_in": 256}, r"^horizon=5 needs warmup_steps of at least 4176, not 1600: 261 steps"),
-        ({"hidden": [64, 0]}, r"^setting hidden\.1=0: "),
+        ({"horizon": 150}, r"horizon=150 needs warmup_steps of at least 2528, not 1600: 158 steps"),
+        (
+            {"horizon": 150, "memory": "constant"},
+            r"horizon=150 needs warmup_steps of at least 2400, not 1600",
+        ),
+        ({"warmup_steps": 0, "burn_in": 0}, r"horizon=5 needs warmup_steps of at least 80, not 0"),
+        (
+            {"segments": "on_policy", "env_steps_per_iteration": 1600},
+            r"env_steps_per_iteration=1600 needs",
+        ),
+        ({"burn_in": 256}, r"horizon=5 needs warmup_steps of at least 4176, not 1600: 261 steps"),
+        ({"hidden": [64, 0]}, r"setting hidden\.1=0: "),
     ],
     ids=str,
 )
 def test_settings_of_mgail_that_cannot_work_are_refused(overrides, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(UserError, match=f"^mgail-advanced: {message}"):
         resolve("mgail-advanced", "cartpole", "smoke", overrides=overrides)
 
 
