@@ -52,15 +52,15 @@ def evaluate(args: argparse.Namespace) -> int:
     from bench.evaluate import evaluate as play
     from bench.loop import normalise, settle
     from bench.policy import load_policy, sampler
-    from bench.seeding import FINAL_EVALUATION_SEED, Streams
+    from bench.seeding import Streams, final_evaluation_seed
     from bench.tasks import get_task
 
     settle()
     act: Any = load_policy(args.run)
     if args.stochastic:
         act = sampler(act.policy, Streams(config["seed"]).torch("evaluation"))
-    seeds = range(FINAL_EVALUATION_SEED, FINAL_EVALUATION_SEED + episodes)
-    outcome = play(act, get_task(config["task"]), seeds)
+    first = final_evaluation_seed(config["seed"])
+    outcome = play(act, get_task(config["task"]), range(first, first + episodes))
     mean, references = float(np.mean(outcome.returns)), config["references"]
     how = "stochastic" if args.stochastic else "deterministic"
     print(f"{how}: return {mean:.2f} ± {np.std(outcome.returns):.2f} over {episodes} episodes", end="")  # noqa: T201

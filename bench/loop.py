@@ -26,7 +26,7 @@ from bench.files import read_json
 from bench.policy import save_policy
 from bench.provenance import provenance
 from bench.record import RunRecord, check_same
-from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, Streams
+from bench.seeding import CURVE_EVALUATION_SEED, Streams, final_evaluation_seed
 from bench.tasks import get_task
 from bench.tracking import Tracker
 
@@ -171,6 +171,7 @@ class _Session:
         tracker: Tracker,
     ):
         self.task = get_task(config.task)
+        self.final_seed = final_evaluation_seed(config.seed)
         self.protocol = config.protocol
         self.iterations: int = settings.iterations
         self.algorithm = algorithm
@@ -217,7 +218,7 @@ class _Session:
             if time.monotonic() - checkpointed > CHECKPOINT_S:
                 self._checkpoint()
                 checkpointed = time.monotonic()
-        returns = self._evaluate(FINAL_EVALUATION_SEED, self.protocol.final)
+        returns = self._evaluate(self.final_seed, self.protocol.final)
         save_policy(self.algorithm.policy, self.record.directory / "policy.pt")
         mean, rand = float(np.mean(returns)), references.get("random")
         result = {

@@ -17,12 +17,12 @@ import torch
 
 import bench
 from algorithms import ALGORITHMS
-from bench import loop
+from bench import cli, loop
 from bench.config import Protocol, RunConfig
 from bench.errors import UserError
 from bench.files import read_json
 from bench.record import state
-from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED
+from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, TUNING_EVALUATION_SEED
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -94,6 +94,18 @@ def test_evaluations_are_per_episode_and_end_with_the_result(whole: Path) -> Non
     )
 
 
+def test_a_tuning_seed_is_judged_on_starts_that_no_table_uses(toy: str, tmp_path: Path, capsys) -> None:
+    table, tuning = (RunConfig(toy, "cartpole", 1, seed, preset="smoke") for seed in (999, 1000))
+    firsts = []
+    for one in (table, tuning):
+        loop.run(one, tmp_path)
+        firsts.append(bench.load(one.directory(tmp_path)).eval_seed.min())
+    assert firsts == [FINAL_EVALUATION_SEED, TUNING_EVALUATION_SEED]
+    assert cli.main(["evaluate", str(tuning.directory(tmp_path)), "--episodes", "5"]) == 0
+    again, recorded = capsys.readouterr().out.splitlines()
+    assert again.split(", ")[0].replace("deterministic", "recorded") == recorded
+
+
 def test_the_recorded_score_is_what_plain_gymnasium_gives(whole: Path) -> None:
     act = bench.load_policy(whole)
     recorded = bench.load(whole)
@@ -124,7 +136,7 @@ def test_a_stopped_run_ends_as_one_never_stopped(whole: Path, toy: str, tmp_path
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from bench import loop
+from bench import cli, loop
 from bench.config import RunConfig
 
 loop.CHECKPOINT_S = 0.0 if sys.argv[3] == "checkpoint" else 60.0
