@@ -76,17 +76,19 @@ def _cells(preset: str, tasks: Sequence[str] | None, trajectories: Sequence[int]
     return [cell for cell in cells if tasks is None or cell[0] in tasks]
 
 
-def _product(
+def _grid(
     cells: Iterable[tuple[str, int]],
     algorithms: Iterable[str],
-    seeds: Iterable[int],
-    without: Iterable[tuple[str, str]],
+    seeds: Sequence[int] | None,
+    preset: str,
     common: dict[str, Any],
+    without: Iterable[tuple[str, str]] = (),
 ) -> tuple[RunConfig, ...]:
-    names, left_out = tuple(algorithms), set(without)
-    return tuple(
-        RunConfig(algorithm, task, size, seed, **common)
-        for seed in seeds
+    """Return the runs of all methods (but for `without`) on all cells, longest first."""
+    cells, names, left_out = tuple(cells), tuple(algorithms), set(without)
+    return longest_first(
+        RunConfig(algorithm, task, size, seed, preset, **common)
+        for seed in (range(SEEDS[preset]) if seeds is None else seeds)
         for task, size in cells
         for algorithm in names
         if (task, algorithm) not in left_out
@@ -116,15 +118,7 @@ def table1(
     """
     _check(preset, tasks, seeds)
     without = _QUICK_WITHOUT if preset == "quick" and algorithms is None else ()
-    return longest_first(
-        _product(
-            _cells(preset, tasks, trajectories),
-            algorithms or ALGORITHMS,
-            range(SEEDS[preset]) if seeds is None else seeds,
-            without,
-            {"preset": preset, **common},
-        )
-    )
+    return _grid(_cells(preset, tasks, trajectories), algorithms or ALGORITHMS, seeds, preset, common, without)
 
 
 def figure5(
@@ -140,22 +134,14 @@ def figure5(
     Arguments as for `table1`; `quick` has the tasks that the quick Table 1 has.
     """
     _check(preset, tasks, seeds)
-    quick = {task for task, _ in _QUICK_CELLS} if preset == "quick" and tasks is None else set(TASKS)
+    quick = {task for task, _ in _QUICK_CELLS} if preset == "quick" else set(TASKS)
     cells = [
         (task.name, size)
         for task in TASKS.values()
         if task.name in (tasks or quick)
-        for size in (task.trajectories[:1] if trajectories is None else trajectories)
+        for size in (trajectories or task.trajectories[:1])
     ]
-    return longest_first(
-        _product(
-            cells,
-            algorithms or FIGURE5,
-            range(SEEDS[preset]) if seeds is None else seeds,
-            (),
-            {"preset": preset, **common},
-        )
-    )
+    return _grid(cells, algorithms or FIGURE5, seeds, preset, common)
 
 
 def product(
@@ -163,8 +149,8 @@ def product(
     algorithms: Sequence[str],
     trajectories: Sequence[int],
     seeds: Sequence[int],
+    preset: str = "quick",
     **common: Any,
 ) -> tuple[RunConfig, ...]:
     """Return every combination, of any dataset size, longest first."""
-    cells = [(task, size) for task in tasks for size in trajectories]
-    return longest_first(_product(cells, algorithms, seeds, (), common))
+    return _grid([(task, size) for task in tasks for size in trajectories], algorithms, seeds, preset, common)
