@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.errors import UserError
 from bench.trajectory import Trajectory
 from datasets import store as stores
+from datasets.write import reserve, size_of
 
 
 def flat(trajectories: Sequence[Trajectory]) -> dict[str, NDArray]:
@@ -103,7 +104,7 @@ def export_demonstrations(
     partial = path.with_name(path.name + ".partial")
     try:
         whole = list(dataset.read(range(count)))
-        stores.reserve(path.parent, sum(map(stores.size_of, whole)))
+        reserve(path.parent, sum(map(size_of, whole)))
         WRITERS[path.suffix](whole, partial)
         partial.replace(path)
     except OSError as error:

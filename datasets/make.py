@@ -22,6 +22,7 @@ from bench.trajectory import Trajectory
 from datasets import store as stores
 from datasets.manifest import read_manifest
 from datasets.store import Dataset
+from datasets.write import locked, write
 
 MOST = 240  # trajectories of a task: the paper's largest dataset (Humanoid)
 References = dict[str, float]
@@ -73,7 +74,7 @@ def make_demonstrations(
     if not 1 <= wanted <= MOST:
         raise UserError(f"cannot make {wanted} trajectories of {task.name}; 1 to {MOST} can be made")
     root = store or stores.default_store()
-    with stores.locked(root):
+    with locked(root):
         return summary(_make(task, wanted, root, policy, dataset_id, show))
 
 
@@ -122,7 +123,7 @@ def _make(task: Task, wanted: int, root: Path, policy: str | None, dataset_id: s
         metadata |= {"ref_max_score": section["references"]["expert"], "ref_min_score": section["references"]["random"]}
     with _progress(task, wanted - have, show) as on_progress:
         new = collect(task, actor, range(have, wanted), on_progress=on_progress)
-        return stores.write(dataset_id, root, chain(old, new), *gymnasiums(task), section, metadata)
+        return write(dataset_id, root, chain(old, new), *gymnasiums(task), section, metadata)
 
 
 def gymnasiums(task: Task) -> tuple[Any, spaces.Space, spaces.Space]:

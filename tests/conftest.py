@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,6 +25,50 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def toy() -> str:
     """The algorithm of tests/toy_method.py as a user names it."""
     return f"{Path(__file__).parent / 'toy_method.py'}:Toy"
+
+
+USERS_POLICY = """
+import numpy as np
+
+def balance(observations):
+    return (observations[:, 2] + observations[:, 3] > 0).astype(int)
+
+def noisy(observations, generators):
+    return np.stack([g.uniform(-1.5, 1.5, 3) for g in generators])
+
+def floats(observations):
+    return observations[:, 0]
+
+def too_few(observations):
+    return np.zeros(3, int)
+
+constant = 3
+"""
+
+
+@pytest.fixture(scope="session")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A user's file of policies, good and bad."""
+    path = tmp_path_factory.mktemp("user") / "mine.py"
+    path.write_text(USERS_POLICY)
+    return path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, policies: Path) -> tuple[Path, str]:
+    """A store with 12 CartPole trajectories, read only, and the id of its data set."""
+    from bench.tasks import get_task
+    from datasets.demonstrations import make_demonstrations
+
+    store = tmp_path_factory.mktemp("store")
+    return store, make_demonstrations(get_task("cartpole"), 12, store, policy=f"{policies}:balance").id
+
+
+@pytest.fixture
+def copied(made: tuple[Path, str], tmp_path: Path) -> tuple[Path, str]:
+    """The same store, to be damaged."""
+    shutil.copytree(made[0], tmp_path / "copy")
+    return tmp_path / "copy", made[1]
 
 
 WriteRun = Callable[..., Path]
