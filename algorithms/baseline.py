@@ -106,10 +106,11 @@ class Baseline:
         with torch.no_grad():
             residual = targets - self.network(x).squeeze(-1) / (1 - self.config.gamma)
             explained = 1 - (residual.var() / targets.var().clamp(min=1e-8)).item()
-        scaled = targets * (1 - self.config.gamma)
+        scaled, size = targets * (1 - self.config.gamma), self.config.value_batch
         for _ in range(self.config.value_epochs):
-            for index in torch.randperm(len(x), generator=self.generator).split(self.config.value_batch):
-                loss = (self.network(x[index]).squeeze(-1) - scaled[index]).square().mean()
+            order = torch.randperm(len(x), generator=self.generator)
+            for inputs, outputs in zip(x[order].split(size), scaled[order].split(size), strict=True):
+                loss = (self.network(inputs).squeeze(-1) - outputs).square().mean()
                 self.optimizer.zero_grad(set_to_none=True)
                 loss.backward()
                 self.optimizer.step()

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.actor import Actor
 from bench.policy import Policy
 
 
@@ -50,32 +51,32 @@ class Collector:
         self.generator = generator
         self.observations, _ = env.reset(seed=seed)
 
-    @torch.no_grad()
     def collect(self, steps: int) -> Rollout:
         """Act for `steps` steps in every environment."""
-        policy, rows = self.policy, self.env.num_envs
+        rows = self.env.num_envs
+        actor = Actor(self.policy, rows)
         observations = np.empty((steps + 1, *self.observations.shape))
         successors = np.empty((steps, *self.observations.shape))
+        x = torch.empty(successors.shape)
+        actions = torch.empty((steps, *self.env.action_space.shape), dtype=torch.int64 if actor.discrete else None)
+        inputs, drawn = x.numpy(), actions.numpy()  # the same memory
+        executed = np.empty_like(drawn)
         rewards = np.empty((steps, rows))
         terminated = np.empty((steps, rows), dtype=bool)
         truncated = np.empty((steps, rows), dtype=bool)
-        inputs, actions, executed = [], [], []
         observations[0] = self.observations
         for t in range(steps):
-            x = policy.normalise(observations[t])
-            action = policy.draw(x, self.generator)
-            command = action.numpy() if policy.discrete else policy.to_env(action)
+            actor.normalise(observations[t], out=inputs[t])
+            actor.draw(inputs[t], self.generator, out=drawn[t])
+            executed[t] = command = actor.to_env(drawn[t])
             observations[t + 1], rewards[t], terminated[t], truncated[t], info = self.env.step(command)
             successors[t] = info["final_obs"]
-            inputs.append(x)
-            actions.append(action)
-            executed.append(command)
         self.observations = observations[steps].copy()
         return Rollout(
             observations=observations[:steps],
-            x=torch.stack(inputs),
-            actions=torch.stack(actions),
-            executed=np.stack(executed),
+            x=x,
+            actions=actions,
+            executed=executed,
             next_observations=successors,
             rewards=rewards,
             terminated=terminated,

@@ -36,6 +36,9 @@ def test_a_rollout_is_what_happened(task):
     assert ended > 0
     assert first.steps == 180
     assert torch.equal(first.x, collector.policy.normalise(first.observations))
+    generator = torch.Generator().manual_seed(1)
+    for x, actions in zip(first.x, first.actions, strict=True):  # as the policy itself draws them
+        torch.testing.assert_close(actions, collector.policy.draw(x, generator))
     if task == "hopper":  # executed actions are the drawn ones within the bounds
         np.testing.assert_array_equal(first.executed, first.actions.clamp(-1, 1).numpy())
         assert (first.actions.abs() > 1).any()
