@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from bench.checkpoint import (
     global_generators,
@@ -63,6 +64,7 @@ class Outcome:
 def settle() -> None:
     """Give this process one thread: parallelism is over runs, and one thread adds up in one order."""
     torch.set_num_threads(1)
+    threadpool_limits(1)  # NumPy's
 
 
 def resolve(config: RunConfig) -> tuple[Any, Any]:

@@ -1,95 +1,108 @@
 """How close sampling comes to the speed of physics: environment steps per second on one core, side by side.
 
-Run as ``python benchmarks/sampling.py [--tasks hopper,ant] [--rows 64] [--steps 200] [--repeats 5]``.
+Run as ``python benchmarks/sampling.py [--tasks hopper,ant] [--rows 64] [--steps 100] [--rounds 9]``. The ways take
+turns, so that a slow moment of the machine meets all of them; rates and ratios are medians over the rounds:
 
-Four ways take turns, so that a slow moment of the machine meets all of them, and the medians are printed:
+``limit``             `mujoco.mj_step` alone (with `mj_rnePostConstraint` where the task observes contact forces), in
+                      the states that the policy below meets; MuJoCo tasks only
+``policy``            our vector environment with a batched policy that samples its actions (`bench.actor.Actor`): the
+                      shipped expert, or a new policy of the same size
+``random``            our vector environment with actions drawn beforehand
+``gymnasium``         `gymnasium.vector.SyncVectorEnv` with the same actions
+``EnvPool policy``    EnvPool on one thread with the same policy, and
+``EnvPool random``    with the same actions; if it is installed (``pip install -e '.[envpool]'``) and its observations
+                      are ours from the same state on, which is checked first
 
-``mj_step``    `mujoco.mj_step` alone, in the states that the policy below meets (the limit; MuJoCo tasks only)
-``policy``     our vector environment with a batched `bench.policy.Policy` (tanh 64-64) that samples its actions
-``random``     our vector environment with actions drawn beforehand
-``gymnasium``  `gymnasium.vector.SyncVectorEnv` with the same actions drawn beforehand
-
-Times are CPU seconds of this process, which other processes on the machine disturb least.
+Times are CPU seconds of this process and its threads, which other processes on the machine disturb least.
 """
 
 import argparse
 import os
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from statistics import median
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import gymnasium
 import mujoco
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
+from side_by_side import Limit, markdown, origin
 
+from bench.actor import Actor
 from bench.envs import make_env
-from bench.envs.mujoco import STATE, MujocoVectorEnv, Simulator
+from bench.envs.mujoco import MujocoVectorEnv
 from bench.errors import UserError
 from bench.policy import Policy
 from bench.tasks import TASKS, Task, get_task
+from datasets.expert import RECIPES, ExpertConfig, load_expert
+
+try:
+    import envpool
+except ImportError:
+    envpool = None
 
 
-def trained_or_new(task: Task, env: gymnasium.vector.VectorEnv) -> Policy:
+def expert_or_new(task: Task, env: gymnasium.vector.VectorEnv) -> Policy:
     """Return the shipped expert, whose states are those of training's end; a random policy where there is none."""
     try:
-        from datasets.expert import load_expert
-
         return load_expert(task)
-    except (ImportError, UserError):
-        return Policy.for_env(env, hidden=(64, 64), activation="tanh", generator=torch.Generator().manual_seed(0))
+    except UserError:
+        hidden = ExpertConfig.build(RECIPES[task.name]).hidden
+        return Policy.for_env(env, hidden=hidden, activation="tanh", generator=torch.Generator().manual_seed(0))
 
 
-class TimedPhysics:
-    """Stands in for an environment's `_advance` and keeps the time of `mj_step` alone, with one MjData per row."""
+def make_pool(task: Task, env: MujocoVectorEnv) -> gymnasium.vector.VectorEnv | None:
+    """Return EnvPool's version of the task, with what it need not compute left out, if it observes what ours does.
 
-    def __init__(self, env: MujocoVectorEnv):
-        """Make the simulators."""
-        self.env = env
-        self.simulators = [Simulator(env._model, env.derived, env.contact_forces) for _ in range(env.num_envs)]
-        self.seconds = 0.0
-
-    def __call__(self, rows: Sequence[tuple[NDArray, NDArray]]) -> None:
-        """Advance all rows."""
-        model, frame_skip = self.env._model, self.env.frame_skip
-        for simulator, (state, _) in zip(self.simulators, rows, strict=True):
-            mujoco.mj_setState(model, simulator.data, state, STATE)
-        start = time.process_time()
-        for simulator in self.simulators:
-            mujoco.mj_step(model, simulator.data, frame_skip)
-        self.seconds += time.process_time() - start
-        for simulator, row in zip(self.simulators, rows, strict=True):
-            mujoco.mj_getState(model, simulator.data, row[0], STATE)
-            if simulator.derived:
-                mujoco.mj_rnePostConstraint(model, simulator.data)
-                np.concatenate(simulator.derived, out=row[1])
+    EnvPool cannot be put into a state; so ours is put into the state that EnvPool's first observations tell (all but
+    the position in the plane, which changes nothing), and both are given the same actions.
+    """
+    pool = envpool.make_gymnasium(
+        task.env_id, num_envs=env.num_envs, num_threads=1, seed=0, post_constraint=env.contact_forces
+    )
+    model = env._model
+    hidden = 2 if model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE else 1  # x and y, or x
+    expected, _ = pool.reset()
+    states = np.zeros((env.num_envs, model.nq + model.nv))
+    states[:, hidden:] = expected[:, : model.nq + model.nv - hidden]
+    env.reset(seed=0)
+    env.set_simulator_states(np.arange(env.num_envs), states)
+    env.action_space.seed(0)
+    for _ in range(2):  # with contacts, two versions of MuJoCo soon part
+        actions = env.action_space.sample()
+        *_, info = env.step(actions)
+        expected, *_ = pool.step(actions.astype(np.float64))
+        if expected.shape != info["final_obs"].shape or not np.allclose(info["final_obs"], expected, atol=2e-3):
+            return None
+    return pool
 
 
 class Contest:
-    """The four ways for one task; each gives the CPU seconds of `steps` batched steps."""
+    """The ways for one task; each gives the CPU seconds of `steps` batched steps."""
 
     def __init__(self, task: Task, rows: int, steps: int):
-        """Make both environments and draw the actions."""
+        """Make the environments and draw the actions."""
         self.steps = steps
         self.ours = make_env(task, rows)
+        self.policy = expert_or_new(task, self.ours)
         theirs = [lambda: gymnasium.make(task.env_id, **task.env_kwargs)] * rows
-        self.theirs = SyncVectorEnv(theirs, autoreset_mode=AutoresetMode.SAME_STEP)
+        gymnasiums = SyncVectorEnv(theirs, autoreset_mode=AutoresetMode.SAME_STEP)
+        self.ways: dict[str, Callable[[], float]] = {}
+        if isinstance(self.ours, MujocoVectorEnv):
+            self.ways["limit"] = self.physics
+        self.ways["policy"] = lambda: self.act(self.ours)
+        if isinstance(self.ours, MujocoVectorEnv) and envpool and (pool := make_pool(task, self.ours)):
+            self.ways["EnvPool policy"] = lambda: self.act(pool)
+            self.ways["EnvPool random"] = lambda: self.replay(pool)
+        self.ways["random"] = lambda: self.replay(self.ours)
+        self.ways["gymnasium"] = lambda: self.replay(gymnasiums)
         self.ours.action_space.seed(0)
         self.actions = [self.ours.action_space.sample() for _ in range(steps)]
-        self.agent = trained_or_new(task, self.ours)
-        self.ways: dict[str, Callable[[], float]] = {
-            "policy": self.policy,
-            "random": lambda: self.replay(self.ours),
-            "gymnasium": lambda: self.replay(self.theirs),
-        }
-        if isinstance(self.ours, MujocoVectorEnv):
-            self.ways = {"mj_step": self.physics, **self.ways}
+        self.acting = 0.0  # CPU seconds of the policy within the latest `act`
 
     def replay(self, env: gymnasium.vector.VectorEnv) -> float:
         """Step with the actions drawn beforehand."""
@@ -99,53 +112,85 @@ class Contest:
             env.step(actions)
         return time.process_time() - start
 
-    def policy(self) -> float:
-        """Step ours with actions that the policy samples."""
+    def act(self, env: gymnasium.vector.VectorEnv) -> float:
+        """Step with actions that the policy samples."""
         generator = torch.Generator().manual_seed(0)
-        observations, _ = self.ours.reset(seed=0)
+        observations, _ = env.reset(seed=0)
+        self.acting = 0.0
+        actor = Actor(self.policy, env.num_envs)
         start = time.process_time()
         for _ in range(self.steps):
-            observations, *_ = self.ours.step(self.agent.sample(observations, generator))
+            begun = time.process_time()
+            actions = actor.sample(observations, generator)
+            self.acting += time.process_time() - begun
+            observations, *_ = env.step(actions)
         return time.process_time() - start
 
     def physics(self) -> float:
-        """Do the same as `policy` and count `mj_step` alone."""
+        """Do the same as `act` and count the physics alone."""
         assert isinstance(self.ours, MujocoVectorEnv)
-        timed = TimedPhysics(self.ours)
-        self.ours._advance = timed  # type: ignore[method-assign]
+        limit = Limit(self.ours)
+        self.ours._advance = limit.advance  # type: ignore[method-assign]
         try:
-            self.policy()
+            self.act(self.ours)
         finally:
             del self.ours._advance
-        return timed.seconds
+        return limit.seconds
+
+
+def measure(task: Task, rows: int, steps: int, rounds: int) -> tuple[dict[str, str], dict[str, str]]:
+    """Return a task's row of the table of rates and of the table of parts."""
+    contest = Contest(task, rows, steps)
+    seconds: dict[str, list[float]] = {way: [] for way in contest.ways}
+    acting = []
+    for turn in range(-1, rounds):  # the first, which warms up, is not counted
+        for way, run in contest.ways.items():
+            spent = run()
+            if turn >= 0:
+                seconds[way].append(spent)
+                acting += [contest.acting] if way == "policy" else []
+    rates = {"task": task.name}
+    for way in ("limit", "policy", "random", "gymnasium", "EnvPool policy", "EnvPool random"):
+        rates[way] = f"{rows * steps / median(seconds[way]):,.0f}" if way in seconds else "–"
+    for ours, theirs in (
+        ("policy", "limit"),
+        ("policy", "EnvPool policy"),
+        ("random", "EnvPool random"),
+        ("random", "gymnasium"),
+    ):
+        ratio = f"{median(np.divide(seconds[theirs], seconds[ours])):.2f}" if theirs in seconds else "–"
+        rates[f"{ours} / {theirs.removesuffix(' ' + ours)}"] = ratio
+    parts = {"task": task.name, "batched step, us": f"{median(seconds['policy']) / steps * 1e6:,.0f}"}
+    policy = median(np.divide(acting, seconds["policy"]))
+    if "limit" in seconds:
+        physics = median(np.divide(seconds["limit"], seconds["policy"]))
+        parts |= {"physics": f"{physics:.1%}", "environment's rest": f"{1 - physics - policy:.1%}"}
+    return rates, parts | {"policy": f"{policy:.1%}"}
 
 
 def main() -> None:
-    """Measure and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma-separated names (default: all)")
-    parser.add_argument("--rows", type=int, default=64, help="environments stepped together")
-    parser.add_argument("--steps", type=int, default=200, help="batched steps per turn")
-    parser.add_argument("--repeats", type=int, default=5, help="turns of each way")
+    parser.add_argument("--rows", type=int, default=64, help="environments stepped together (default: 64)")
+    parser.add_argument("--steps", type=int, default=100, help="batched steps per turn (default: 100)")
+    parser.add_argument("--rounds", type=int, default=9, help="turns of each way (default: 9)")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    table = Table(title=f"environment steps per CPU second, {options.rows} rows, median of {options.repeats}")
-    for column in ("task", "mj_step", "policy", "random", "gymnasium", "policy / mj_step", "random / gymnasium"):
-        table.add_column(column, justify="left" if column == "task" else "right")
-    for name in options.tasks.split(","):
-        contest = Contest(get_task(name), options.rows, options.steps)
-        seconds: dict[str, list[float]] = {way: [] for way in contest.ways}
-        for _ in range(options.repeats):
-            for way, run in contest.ways.items():
-                seconds[way].append(run())
-        rate = {way: options.rows * options.steps / median(values) for way, values in seconds.items()}
-        physics = f"{rate['mj_step']:,.0f}" if "mj_step" in rate else ""
-        share = f"{median(np.divide(seconds['mj_step'], seconds['policy'])):.2f}" if "mj_step" in rate else ""
-        gain = median(np.divide(seconds["gymnasium"], seconds["random"]))
-        table.add_row(
-            name, physics, *(f"{rate[way]:,.0f}" for way in ("policy", "random", "gymnasium")), share, f"{gain:.2f}"
+    warnings.filterwarnings("ignore", message="EnvPool seeds are fixed")
+    tables = list(
+        zip(
+            *(
+                measure(get_task(name), options.rows, options.steps, options.rounds)
+                for name in options.tasks.split(",")
+            ),
+            strict=True,
         )
-    Console(width=120).print(table)
+    )
+    turns = f"medians of {options.rounds} rounds of {options.steps} batched steps"
+    print(f"Environment steps per CPU second, {options.rows} rows, {turns}.")
+    print(origin("gymnasium", *(["envpool"] if envpool else [])), markdown(tables[0]), sep="\n\n")
+    print("\nWhere `policy`'s time goes:", markdown(tables[1]), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -273,3 +274,20 @@ def test_every_method_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> 
     assert loop.run(one, tmp_path / "stopped").status == "finished"
     whole, stopped = (what_must_agree(one.directory(tmp_path / out)) for out in ("whole", "stopped"))
     assert stopped == whole
+
+
+def test_a_run_has_one_thread():
+    """NumPy's too, whatever the environment says: several would add up in another order, and wait for each other."""
+    code = (
+        "import numpy; from threadpoolctl import threadpool_info; from bench.loop import settle; settle(); "
+        "import torch; print(torch.get_num_threads(), *(pool['num_threads'] for pool in threadpool_info()))"
+    )
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | dict.fromkeys(names, "2"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert set(done.stdout.split()) == {"1"}

@@ -20,9 +20,11 @@ class Hopper(MujocoVectorEnv):
     def _observe(self, fields: Fields) -> Floats:
         return np.concatenate([fields["qpos"][:, 1:], np.clip(fields["qvel"], -10, 10)], axis=1)
 
-    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        velocity = (after["qpos"][:, 0] - before["qpos"][:, 0]) / self._dt
-        healthy = self._healthy(after["state"])
+    def _position(self, fields: Fields) -> Floats:
+        return fields["qpos"][:, 0]
+
+    def _judge(self, velocity: Floats, fields: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        healthy = self._healthy(fields["state"])
         return (velocity + healthy) - 1e-3 * np.square(actions).sum(axis=1), ~healthy
 
     def _healthy(self, state: Floats) -> NDArray[np.bool_]:
@@ -50,8 +52,10 @@ class HalfCheetah(MujocoVectorEnv):
     def _observe(self, fields: Fields) -> Floats:
         return fields["state"][:, 1:].copy()  # the columns themselves are overwritten by resets
 
-    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        velocity = (after["qpos"][:, 0] - before["qpos"][:, 0]) / self._dt
+    def _position(self, fields: Fields) -> Floats:
+        return fields["qpos"][:, 0]
+
+    def _judge(self, velocity: Floats, fields: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
         return velocity - 0.1 * np.square(actions).sum(axis=1), np.zeros(len(actions), dtype=np.bool_)
 
 
@@ -69,11 +73,13 @@ class Ant(MujocoVectorEnv):
         forces = np.clip(fields["cfrc_ext"][:, 6:], -1.0, 1.0)  # the first six belong to the world
         return np.concatenate([fields["state"][:, 2:], forces], axis=1)
 
-    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        velocity = (after["xpos"][:, 3] - before["xpos"][:, 3]) / self._dt
-        height = after["qpos"][:, 2]
-        healthy = np.isfinite(after["state"]).all(axis=1) & (height >= 0.2) & (height <= 1.0)
-        contact_cost = 5e-4 * np.square(np.clip(after["cfrc_ext"], -1.0, 1.0)).sum(axis=1)
+    def _position(self, fields: Fields) -> Floats:
+        return fields["xpos"][:, 3]
+
+    def _judge(self, velocity: Floats, fields: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        height = fields["qpos"][:, 2]
+        healthy = np.isfinite(fields["state"]).all(axis=1) & (height >= 0.2) & (height <= 1.0)
+        contact_cost = 5e-4 * np.square(np.clip(fields["cfrc_ext"], -1.0, 1.0)).sum(axis=1)
         return (velocity + healthy) - (0.5 * np.square(actions).sum(axis=1) + contact_cost), ~healthy
 
 
@@ -96,18 +102,14 @@ class Humanoid(MujocoVectorEnv):
         ]
         return np.concatenate(parts, axis=1)
 
-    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        velocity = (self._centre(after) - self._centre(before)) / self._dt
-        height = after["qpos"][:, 2]
+    def _position(self, fields: Fields) -> Floats:
+        """The centre of mass: bodies are added one after the other, so that the last bit is Gymnasium's."""
+        masses = self._model.body_mass
+        return np.cumsum(masses * fields["xipos"][:, ::3], axis=1)[:, -1] / masses.sum()
+
+    def _judge(self, velocity: Floats, fields: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        height = fields["qpos"][:, 2]
         healthy = (height > 1.0) & (height < 2.0)
         control_cost = 0.1 * np.square(actions.astype(np.float64)).sum(axis=1)  # of MjData's own float64 copy
-        contact_cost = np.minimum(5e-7 * np.square(after["cfrc_ext"]).sum(axis=1), 10.0)
+        contact_cost = np.minimum(5e-7 * np.square(fields["cfrc_ext"]).sum(axis=1), 10.0)
         return (1.25 * velocity + 5.0 * healthy) - (control_cost + contact_cost), ~healthy
-
-    def _centre(self, fields: Fields) -> Floats:
-        """The centre of mass's x [K]: bodies are added in their order, so that the last bit is Gymnasium's."""
-        masses = self._model.body_mass
-        total = np.zeros(len(fields["xipos"]))
-        for body, mass in enumerate(masses):
-            total += mass * fields["xipos"][:, 3 * body]
-        return total / masses.sum()

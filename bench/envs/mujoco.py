@@ -117,6 +117,7 @@ class MujocoVectorEnv(ExactVectorEnv):
             end += view.size
         self._values = np.zeros((num_envs, end))
         self._rows = [(row[:width], row[width:]) for row in self._values]
+        self._all_fields = self._fields(self._values)
         low, high = model.actuator_ctrlrange.astype(np.float32).T
         unbounded = np.full(self._observe(self._fields(self._values[:1])).shape[1], np.inf)
         super().__init__(num_envs, horizon, Box(-unbounded, unbounded, dtype=np.float64), Box(low, high))
@@ -128,8 +129,12 @@ class MujocoVectorEnv(ExactVectorEnv):
         """Observations [K, S], in memory of their own."""
         raise NotImplementedError
 
-    def _judge(self, before: Fields, after: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
-        """Rewards [K] and terminations [K] of a step."""
+    def _position(self, fields: Fields) -> Floats:
+        """Where the body that should move forward is [K], in metres."""
+        raise NotImplementedError
+
+    def _judge(self, velocity: Floats, fields: Fields, actions: NDArray) -> tuple[Floats, NDArray[np.bool_]]:
+        """Rewards [K] and terminations [K] of a step that led to `fields` at a velocity [K] of the position."""
         raise NotImplementedError
 
     def _start(self, generator: np.random.Generator) -> tuple[Floats, Floats]:
@@ -141,12 +146,13 @@ class MujocoVectorEnv(ExactVectorEnv):
         return qpos, self._init_qvel + generator.uniform(-noise, noise, size=self._model.nv)
 
     def _simulate(self, actions: NDArray, rows: Index) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-        before = self._fields(self._values[rows].copy())
+        start = self._position(self._all_fields)[rows].copy()
         self._values[rows, self._control] = actions
         self._advance(self._rows if isinstance(rows, slice) else [self._rows[row] for row in rows])
-        after = self._fields(self._values[rows])
-        reward, terminated = self._judge(before, after, actions)
-        return self._observe(after), reward, terminated
+        fields = self._all_fields if isinstance(rows, slice) else self._fields(self._values[rows])
+        velocity = (self._position(fields) - start) / self._dt
+        reward, terminated = self._judge(velocity, fields, actions)
+        return self._observe(fields), reward, terminated
 
     def _advance(self, rows: Sequence[tuple[Floats, Floats]]) -> None:
         if self._pool is None:
