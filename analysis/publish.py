@@ -1,7 +1,5 @@
 """``bench publish``: finished runs -> the committed results, and everything that is rendered from them."""
 
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +9,7 @@ from analysis.document import Document, write_files
 from analysis.load import FINAL_EPISODES, RESULTS, RUN, Problem, Results
 from analysis.records import read_runs
 from bench.errors import UserError
+from bench.provenance import command
 
 PARTS = ("table1", "figure5", "wilcoxon")
 
@@ -32,7 +31,7 @@ def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path,
     old = committed.read_results(out) if committed.holds_results(out) else None
     merged = committed.merge(old, new)
     rendered = Document.build(merged).contents(PARTS)
-    write_files(out, committed.files(merged, command=shlex.join(["bench", *sys.argv[1:]])) | rendered)
+    write_files(out, committed.files(merged, command=command()) | rendered)
     return out, replace(merged, problems=new.problems)
 
 

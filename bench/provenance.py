@@ -31,11 +31,25 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+def command() -> str:
+    """Return this process's command; of absolute paths, which are private, what lies below here or the last part."""
+    here = Path.cwd()
+
+    def shown(word: str) -> str:
+        head, equals, value = word.rpartition("=")
+        path = Path(value)
+        if not path.is_absolute():
+            return word
+        return f"{head}{equals}{path.relative_to(here) if path.is_relative_to(here) else path.name}"
+
+    return shlex.join(["bench", *map(shown, sys.argv[1:])])
+
+
 def provenance() -> dict[str, Any]:
     """Return versions, commit, host and command of this process."""
     return {
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         "commit": commit(),
         "host": {"name": platform.node(), "machine": platform.machine(), "cores": os.cpu_count()},
-        "command": shlex.join(["bench", *sys.argv[1:]]),
+        "command": command(),
     }
