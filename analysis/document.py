@@ -93,7 +93,10 @@ class Document:
     def source_line(self) -> str:
         """What all this is made from, without saying where it lay."""
         runs, episodes = len(self.results.runs), len(self.results.episodes)
-        return f"From {runs} run{'s' * (runs != 1)}, {episodes} final evaluation episodes."
+        return f"From {runs} run{'s' * (runs != 1)}, {episodes} final evaluation episodes{self.results.caution}."
+
+    def _title(self, part: str) -> str:
+        return TITLES[part] + self.results.caution
 
     def sections(self, part: str) -> list[tuple[str, Grid | None, list[str]]]:
         """Return the sections of a part: heading, table or none, and lines of text below it."""
@@ -135,7 +138,7 @@ class Document:
     def _markdown(self, parts: Sequence[str]) -> str:
         pages = []
         for part in parts:
-            blocks = [f"# {TITLES[part]}\n", f"{self.source_line}\n"]
+            blocks = [f"# {self._title(part)}\n", f"{self.source_line}\n"]
             if part == "figure5":
                 blocks.append("![Return against environment steps](figure5.png)\n")
             for heading, grid, lines in self.sections(part):
@@ -169,7 +172,7 @@ class Document:
         pages = [TEX_PACKAGES + "\n"]
         for part in parts:
             if part == "figure5":
-                pages.append(_TEX_FIGURE)
+                pages.append(_TEX_FIGURE % self.results.caution)
                 continue
             for i, (heading, grid, lines) in enumerate(self.sections(part)):
                 if grid:
@@ -180,7 +183,7 @@ class Document:
     def _html(self, parts: Sequence[str]) -> str:
         blocks = []
         for part in parts:
-            blocks += [f"<h1>{TITLES[part]}</h1>\n<p>{self.source_line}</p>\n"]
+            blocks += [f"<h1>{self._title(part)}</h1>\n<p>{self.source_line}</p>\n"]
             if part == "figure5":
                 blocks.append('<img src="figure5.png" alt="Return against environment steps" width="100%">\n')
             for heading, grid, lines in self.sections(part):
@@ -188,7 +191,7 @@ class Document:
                 blocks += [html_table(grid)] if grid else []
                 items = "".join(f"<li>{html_inline(line)}</li>\n" for line in lines)
                 blocks += [f"<ul>\n{items}</ul>\n"] if lines else []
-        return html_page(" · ".join(TITLES[part] for part in parts), "".join(blocks))
+        return html_page(" · ".join(map(self._title, parts)), "".join(blocks))
 
     def _json(self, parts: Sequence[str]) -> str:
         content: dict[str, Any] = {}
@@ -240,6 +243,6 @@ _EXPLAINED = [
 _TEX_FIGURE = r"""\begin{figure*}
 \centering\includegraphics[width=\textwidth]{figure5.pdf}
 \caption{MGAIL with the basic and the advanced forward model: return of the deterministic policy against environment
-steps; mean over seeds and its 95\,\% bootstrap interval.}\label{fig:figure5}
+steps; mean over seeds and its 95\,\%% bootstrap interval%s.}\label{fig:figure5}
 \end{figure*}
 """

@@ -98,7 +98,7 @@ def draw(results: Results, rows: Sequence[Row]) -> "Figure":
             else:
                 _not_run(axes, task.name)
         figure.subplots_adjust(left=0.062, right=0.985, top=0.87, bottom=0.085, wspace=0.27, hspace=0.42)
-        _legend(figure, rows)
+        _legend(figure, rows, results.caution)
     return figure
 
 
@@ -173,7 +173,7 @@ def _not_run(axes: "Axes", task: str) -> None:
     )
 
 
-def _legend(figure: "Figure", rows: Sequence[Row]) -> None:
+def _legend(figure: "Figure", rows: Sequence[Row], caution: str) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], **style, linewidth=1.7, label=title(name)) for name, style in STYLES.items()]
@@ -183,7 +183,9 @@ def _legend(figure: "Figure", rows: Sequence[Row]) -> None:
     figure.text(
         0.262,
         0.958,
-        "mean over seeds" + ("; band: its 95 % bootstrap interval" if several else "") + "; n: expert trajectories",
+        "mean over seeds"
+        + ("; band: its 95 % bootstrap interval" if several else "")
+        + (caution or "; n: expert trajectories"),
         fontsize=8,
         color=FAINT,
         va="center",

@@ -79,6 +79,15 @@ class Results:
     foreign: bool = False
 
     @property
+    def caution(self) -> str:
+        """What every heading has to say of smoke runs, if there are any: "", or words in brackets."""
+        smoke = 0 if self.foreign else int((self.runs["n_episodes"] < FINAL_EPISODES).sum())
+        if not smoke:
+            return ""
+        which = "all" if smoke == len(self.runs) else f"{smoke} of {len(self.runs)}"
+        return f" ({which} smoke runs, which are no results)"
+
+    @property
     def algorithms(self) -> list[str]:
         """Algorithms in the order of table columns."""
         return sorted(self.runs["algorithm"].unique(), key=algorithm_order)

@@ -119,11 +119,11 @@ def analyze(
     if output_format is None:
         directory = out or Path("table1")
         names = document.write(directory, chosen)
-        sys.stdout.write(f"Read {loaded.source}{hint}\n")
+        sys.stdout.write(f"Read {loaded.source}{loaded.caution}{hint}\n")
         document.show(chosen)
         sys.stdout.write(f"\nIn {directory}: {', '.join(names)}\n")
         return 0
-    sys.stderr.write(f"Read {loaded.source}{hint}\n")
+    sys.stderr.write(f"Read {loaded.source}{loaded.caution}{hint}\n")
     if out is not None:
         document.write(out, chosen, [output_format])
     sys.stdout.write(document.text(chosen, output_format))

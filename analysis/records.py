@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ def read_runs(directories: Sequence[Path]) -> Results:
     found: dict[tuple[Any, ...], Path] = {}
     rows: list[dict[str, Any]] = []
     settings: dict[str, dict[str, Any]] = {}
+    presets: list[str] = []
     versions: dict[str, dict[str, Any]] = {}
     for folder in _folders(directories):
         try:
@@ -55,6 +57,7 @@ def read_runs(directories: Sequence[Path]) -> Results:
             continue
         found[key] = folder
         rows.append(row)
+        presets.append(config.get("preset") or "unknown")
         settings[row["settings"]] = config["settings"]
         versions[_digest(config.get("versions", {}))] = config.get("versions", {})
     episodes, curves, sound = _read_evaluations(rows, list(found.values()), problems)
@@ -64,7 +67,7 @@ def read_runs(directories: Sequence[Path]) -> Results:
         raise UserError(f"no finished run in {names}{hint}")
     runs = pd.DataFrame(rows, columns=RUNS)[sound]
     return tidy(
-        f"{names}: {_count(len(runs), 'finished run')}",
+        f"{names}: {_count(len(runs), 'finished run')}, {_presets(presets, sound)}",
         episodes,
         runs,
         curves,
@@ -217,6 +220,14 @@ def _parse(contents: dict[int, bytes], folders: list[Path], problems: list[Probl
 def _digest(content: Any) -> str:
     """Return a short name of a JSON value's content."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _presets(presets: Sequence[str], sound: np.ndarray) -> str:
+    """Name the presets of the sound runs: "preset full", or "presets 12 full, 3 smoke"."""
+    counts = Counter(preset for preset, counted in zip(presets, sound, strict=True) if counted)
+    if len(counts) == 1:
+        return f"preset {next(iter(counts))}"
+    return "presets " + ", ".join(f"{n} {preset}" for preset, n in counts.most_common())
 
 
 def _count(n: int, what: str) -> str:

@@ -24,7 +24,7 @@ def show(document: "Document", parts: Sequence[str]) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     if "table1" in parts:
-        console.print(_table(tables.overview(document.cells), "Table 1"))
+        console.print(_table(tables.overview(document.cells), f"Table 1{document.results.caution}"))
         for line in tables.notes(document.cells, document.results):
             console.print(Styled("· " + plain(line), style="dim"))
         _lines(console, "Not run", tables.not_run(document.cells))
@@ -34,7 +34,9 @@ def show(document: "Document", parts: Sequence[str]) -> None:
             row for row in document.tests if row["scope"] in (*POOLED, "task") and row["alternative"] == "two-sided"
         ]
         if shown:
-            console.print(_table(_narrow(shown), "Wilcoxon signed-rank tests, two-sided, a − b"))
+            console.print(
+                _table(_narrow(shown), f"Wilcoxon signed-rank tests, two-sided, a − b{document.results.caution}")
+            )
         _lines(
             console, "In words", conclusions(document.tests) or ["No two methods that are to be compared have runs."]
         )

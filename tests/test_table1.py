@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis import main
+from analysis import figure5, main
 from analysis.document import Document
 from analysis.foreign import read_episodes
 from analysis.markup import Column, Grid, Text, latex, markdown, tex_escape
@@ -276,6 +276,33 @@ def test_analyze_without_runs_reads_the_committed_results(
     publish([tmp_path / "runs"], tmp_path / "results")
     main.analyze(parts=["wilcoxon"])
     assert "committed results" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("full", "words"), [(0, "all smoke runs, which are no results"), (1, "1 of 2 smoke runs, which are no results")]
+)
+def test_smoke_runs_are_called_that_in_the_first_line_and_every_heading(
+    write_run, tmp_path: Path, capsys: pytest.CaptureFixture[str], full: int, words: str
+) -> None:
+    write_run("mgail-basic", "hopper", 4, 0, [1.0] * 5, curve=[1, 2])
+    write_run("mgail-basic", "hopper", 4, 1, [1.0] * (50 if full else 5), curve=[1, 2])
+    assert main.analyze(runs=[tmp_path / "runs"], out=tmp_path / "out") == 0
+    first, heading, *_ = capsys.readouterr().out.splitlines()
+    assert first.endswith(f": 2 finished runs, preset unknown ({words})")
+    assert heading.strip() == f"Table 1 ({words})"
+    for name in ("table1.md", "table1.html", "table1.tex", "wilcoxon.md", "wilcoxon.html"):
+        assert f"({words})" in (tmp_path / "out" / name).read_text()
+    found = read_runs([tmp_path / "runs"])
+    assert any(words in text.get_text() for text in figure5.draw(found, figure5.curves(found)).texts)
+
+
+def test_the_first_line_tells_the_presets(write_run, tmp_path: Path) -> None:
+    for seed, preset in enumerate(["full", "quick", "full"]):
+        path = write_run("bc", "hopper", 4, seed, [1.0] * 50) / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"preset": preset}))
+    assert read_runs([tmp_path / "runs"]).source.endswith(": 3 finished runs, presets 2 full, 1 quick")
+    assert read_runs([tmp_path / "runs/bc/hopper/n4/seed1"]).source.endswith(": 1 finished run, preset quick")
+    assert read_runs([tmp_path / "runs"]).caution == ""
 
 
 def test_figure_alone_of_a_foreign_table_is_refused(tmp_path: Path) -> None:
