@@ -19,7 +19,7 @@ from algorithms.average import follow
 from algorithms.baseline import Baseline, BaselineConfig
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.discriminator import Discriminator
-from algorithms.normalize import MINIMUM_VARIANCE
+from algorithms.normalize import set_mixed_scale
 from algorithms.reinforce import Reinforce, ReinforceConfig
 from algorithms.rollout import Collector, Rollout
 from algorithms.trpo import TRPO, TRPOConfig, distribution
@@ -149,7 +149,9 @@ class GAIL:
     def iterate(self) -> Metrics:
         """Act for a batch, train D on it, and improve the policy under D's reward."""
         if self.env_steps == 0 and self.config.init == "random":
-            self._set_observation_scale(self._collect().observations)
+            observations = self._collect().observations
+            for policy in {self.learner, self.policy}:
+                set_mixed_scale(policy, self.demonstrations.observations, observations)
         rollout = self._collect()
         agent = self._inputs(rollout.x.flatten(0, 1), torch.from_numpy(rollout.executed).flatten(0, 1))
         metrics = self._train_discriminator(agent)
@@ -164,19 +166,6 @@ class GAIL:
         rollout = self.collector.collect(self.config.steps)
         self.env_steps += rollout.steps
         return rollout
-
-    def _set_observation_scale(self, observations: NDArray) -> None:
-        """Normalise by an equal mixture of the demonstrations and the first policy's observations [..., S], for good.
-
-        Either alone fails: a few CartPole demonstrations hardly move, and a random MountainCar hardly does. What never
-        changes again lets neither policy nor D drift, and is frozen from sampling through the update.
-        """
-        groups = [self.demonstrations.observations, observations.reshape(-1, observations.shape[-1])]
-        mean = np.mean([group.mean(0) for group in groups], axis=0)
-        variance = np.mean([np.square(group - mean).mean(0) for group in groups], axis=0)
-        for policy in {self.learner, self.policy}:
-            policy.observation_mean.copy_(torch.from_numpy(mean))
-            policy.observation_std.copy_(torch.from_numpy(np.sqrt(variance + MINIMUM_VARIANCE)))
 
     def _inputs(self, x: Tensor, actions: Tensor) -> Tensor:
         """Return what D sees: normalised observations [M, S] beside executed actions, one-hot or normalised."""

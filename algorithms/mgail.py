@@ -21,6 +21,7 @@ from algorithms.bc import pretrain, set_normalisers
 from algorithms.discriminator import Discriminator
 from algorithms.forward_models import make_model
 from algorithms.mgail_settings import MGAILConfig
+from algorithms.normalize import set_mixed_scale
 from algorithms.recursion import GaussianHead, GumbelHead, Head, cotangents, walk
 from algorithms.replay import Segment, SequenceBuffer
 from bench.algorithm import AlgorithmConfig, Metrics
@@ -62,9 +63,8 @@ class MGAIL:
         self.buffer = SequenceBuffer(
             max(config.buffer_size, config.warmup_steps), config.num_envs, states, actions, streams.numpy("segments")
         )
-        self.expert = torch.cat(
-            [self.learner.normalise(demonstrations.observations.copy()), self._encode(demonstrations.actions)], -1
-        )
+        self.demonstrations = demonstrations
+        self.expert = self._expert_rows()
         self.head = self._head()
         if config.init == "bc":
             pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
@@ -86,11 +86,18 @@ class MGAIL:
             return one_hot(torch.as_tensor(np.array(actions)), policy.action_size).float()
         return (torch.as_tensor(np.array(actions)) - policy.action_mean) / policy.action_std
 
+    def _expert_rows(self) -> Tensor:
+        """Return the demonstrations' pairs as D sees them: [M, S + A]."""
+        pairs = self.demonstrations
+        return torch.cat([self.learner.normalise(pairs.observations), self._encode(pairs.actions)], -1)
+
     def iterate(self) -> Metrics:
         """Do one pass of Algorithm 1's outer loop; the first one also fills the buffer."""
         config = self.config
-        steps = config.env_steps_per_iteration if self.iteration else max(config.warmup_steps, 1)
-        self._act(max(steps // config.num_envs, 1))
+        if self.iteration == 0:
+            self._warm_up(max(config.warmup_steps // config.num_envs, 1))
+        else:
+            self._act(max(config.env_steps_per_iteration // config.num_envs, 1))
         fraction = max(config.final_rate, 1 - self.iteration / config.iterations)
         for _ in range(config.model_steps):
             metrics = {"model_error": self._update_model()}
@@ -99,22 +106,36 @@ class MGAIL:
         self.iteration += 1
         return metrics
 
-    @torch.no_grad()
     def _act(self, vector_steps: int) -> None:
         """Lines 3-4: act with the current policy and push (s, a, s') and the noise into the buffer."""
-        policy, discrete = self.learner, self.learner.discrete
-        x = policy.normalise(self.observations)
         for _ in range(vector_steps):
-            noise = self._noise((len(x), policy.action_size))
-            u = self.head.draw(policy(x), noise)
-            self.observations, _, terminated, truncated, info = self.env.step(
-                u.argmax(-1).numpy() if discrete else policy.to_env(u)
-            )
-            done = terminated | truncated
-            x_next = policy.normalise(info["final_obs"])
-            self.buffer.push(x, u, x_next, noise, done)
-            x = policy.normalise(self.observations) if done.any() else x_next
-        self.env_steps += vector_steps * len(x)
+            self._push(*self._step())
+
+    def _warm_up(self, vector_steps: int) -> None:
+        """Act with the first policy; what it sees may set the scale of observations before anything is recorded."""
+        steps = [self._step() for _ in range(vector_steps)]
+        if self.config.scale == "mixture" and self.config.init == "random":
+            for policy in (self.learner, self.policy):
+                set_mixed_scale(policy, self.demonstrations.observations, np.stack([step[0] for step in steps]))
+            self.expert = self._expert_rows()
+        for step in steps:
+            self._push(*step)
+
+    @torch.no_grad()
+    def _step(self) -> tuple[NDArray, Tensor, NDArray, Tensor, NDArray]:
+        """Take one step everywhere: observations [N, S], actions [N, A], next observations, noise, done [N]."""
+        policy, observations = self.learner, self.observations
+        noise = self._noise((len(observations), policy.action_size))
+        u = self.head.draw(policy(policy.normalise(observations)), noise)
+        self.observations, _, terminated, truncated, info = self.env.step(
+            u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
+        )
+        self.env_steps += len(observations)
+        return observations, u, info["final_obs"], noise, terminated | truncated
+
+    def _push(self, observations: NDArray, u: Tensor, successors: NDArray, noise: Tensor, done: NDArray) -> None:
+        normalise = self.learner.normalise
+        self.buffer.push(normalise(observations), u, normalise(successors), noise, done)
 
     def _noise(self, shape: tuple[int, ...]) -> Tensor:
         """Draw standard normal noise, or Gumbel noise for discrete actions."""
@@ -239,6 +260,7 @@ class MGAIL:
         self.actions.set_state(state["actions"])
         self.batches.set_state(state["batches"])
         self.env_steps, self.iteration = state["env_steps"], state["iteration"]
+        self.expert = self._expert_rows()  # its scale came with the policy
 
 
 def step_cost(logits: Tensor, objective: str) -> tuple[Tensor, Tensor]:

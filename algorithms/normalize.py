@@ -1,4 +1,4 @@
-"""Running mean and variance of observations, written into a policy's normaliser."""
+"""The scale of observations: running mean and variance, or a fixed mixture, written into a policy's normaliser."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,3 +46,17 @@ class RunningNormalizer:
         """Restore the statistics."""
         self.mean, self.variance = state["mean"].copy(), state["variance"].copy()
         self.count = state["count"]
+
+
+@torch.no_grad()
+def set_mixed_scale(policy: torch.nn.Module, demonstrations: NDArray, observations: NDArray) -> None:
+    """Normalise by an equal mixture of demonstrations [M, S] and the first policy's observations [..., S], for good.
+
+    Either alone fails: a few CartPole demonstrations hardly move, and a random MountainCar hardly does. What never
+    changes again lets neither policy nor D drift, and is frozen from sampling through the update.
+    """
+    groups = [demonstrations, observations.reshape(-1, observations.shape[-1])]
+    mean = np.mean([group.mean(0) for group in groups], axis=0)
+    variance = np.mean([np.square(group - mean).mean(0) for group in groups], axis=0)
+    policy.get_buffer("observation_mean").copy_(torch.from_numpy(mean))
+    policy.get_buffer("observation_std").copy_(torch.from_numpy(np.sqrt(variance + MINIMUM_VARIANCE)))
