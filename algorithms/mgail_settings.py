@@ -148,7 +148,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
 _GRU_MUJOCO: dict[str, Any] = {"model_width": 64, "iterations": 12_000}
 _GRU: dict[str, dict[str, Any]] = {
     "cartpole": {"model_rate": 3e-3, "model_steps": 3},
-    "mountaincar": {"model_width": 32},
+    "mountaincar": {"model_rate": 3e-3, "model_steps": 3, "model_width": 64},
     "acrobot": {"model_width": 48},
 }
 ADVANCED_TUNED: dict[str, dict[str, Any]] = {
