@@ -112,21 +112,24 @@ class MGAIL:
             self._push(*self._step())
 
     def _warm_up(self, vector_steps: int) -> None:
-        """Act with the first policy; what it sees may set the scale of observations before anything is recorded."""
-        steps = [self._step() for _ in range(vector_steps)]
+        """Fill the buffer; before that, random actions may show how far observations reach."""
         if self.config.scale == "mixture" and self.config.init == "random":
+            observations = np.stack([self._step(at_random=True)[0] for _ in range(vector_steps)])
             for policy in (self.learner, self.policy):
-                set_mixed_scale(policy, self.demonstrations.observations, np.stack([step[0] for step in steps]))
+                set_mixed_scale(policy, self.demonstrations.observations, observations)
             self.expert = self._expert_rows()
-        for step in steps:
-            self._push(*step)
+        self._act(vector_steps)
 
     @torch.no_grad()
-    def _step(self) -> tuple[NDArray, Tensor, NDArray, Tensor, NDArray]:
-        """Take one step everywhere: observations [N, S], actions [N, A], next observations, noise, done [N]."""
+    def _step(self, at_random: bool = False) -> tuple[NDArray, Tensor, NDArray, Tensor, NDArray]:
+        """Take one step everywhere: observations [N, S], actions [N, A], next observations, noise, done [N].
+
+        `at_random`: whatever the policy's output would be, as if it were zero.
+        """
         policy, observations = self.learner, self.observations
         noise = self._noise((len(observations), policy.action_size))
-        u = self.head.draw(policy(policy.normalise(observations)), noise)
+        output = torch.zeros_like(noise) if at_random else policy(policy.normalise(observations))
+        u = self.head.draw(output, noise)
         self.observations, _, terminated, truncated, info = self.env.step(
             u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         )

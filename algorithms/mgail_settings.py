@@ -22,7 +22,7 @@ class MGAILConfig(AlgorithmConfig):
     )
     scale: Literal["demonstrations", "mixture"] = Field(
         "demonstrations",
-        description="observations are normalised by the demonstrations, or half by those, half by the warm-up [ours]",
+        description="observations are scaled by the demonstrations, or half by them, half by what random actions see [ours]",
     )
     segments: Literal["fresh", "replay", "on_policy"] = Field(
         "fresh", description="where the recursion is walked [ours: the current policy's actions cure the swings]"

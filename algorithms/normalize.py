@@ -50,7 +50,7 @@ class RunningNormalizer:
 
 @torch.no_grad()
 def set_mixed_scale(policy: torch.nn.Module, demonstrations: NDArray, observations: NDArray) -> None:
-    """Normalise by an equal mixture of demonstrations [M, S] and the first policy's observations [..., S], for good.
+    """Normalise for good by an equal mixture of demonstrations [M, S] and an unskilled policy's observations [..., S].
 
     Either alone fails: a few CartPole demonstrations hardly move, and a random MountainCar hardly does. What never
     changes again lets neither policy nor D drift, and is frozen from sampling through the update.
