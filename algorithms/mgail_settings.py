@@ -22,7 +22,7 @@ class MGAILConfig(AlgorithmConfig):
     )
     scale: Literal["demonstrations", "mixture"] = Field(
         "demonstrations",
-        description="observations are scaled by the demonstrations, or half by them, half by what random actions see [ours]",
+        description="scale of observations: the demonstrations', or half theirs, half that of random actions [ours]",
     )
     segments: Literal["fresh", "replay", "on_policy"] = Field(
         "fresh", description="where the recursion is walked [ours: the current policy's actions cure the swings]"
@@ -122,13 +122,15 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     | {
         "entropy": 0.1,
         "gradient_penalty": 30.0,
-        "horizon": 20,
+        "horizon": 30,
         "iterations": 250,
+        "model_rate": 3e-3,
         "model_steps": 5,
-        "model_width": 100,
+        "model_width": 200,
         "temperature": 0.5,
     },
-    # The expert's actions turn on small differences near the valley's bottom: a D of slope one cannot tell them apart.
+    # The expert's actions turn on small differences near the valley's bottom: a D of slope one cannot tell them apart,
+    # and an action changes the velocity by so little that f must be trained well to know of it.
     "mountaincar": _CLASSIC
     | {
         "batch_size": 64,
@@ -138,8 +140,8 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "gradient_penalty": 0.0,
         "horizon": 10,
         "iterations": 1200,
-        "model_width": 32,
-        "policy_rate": 1e-3,
+        "model_rate": 3e-3,
+        "model_steps": 5,
         "segment_age": 8000,
     },
     **dict.fromkeys(("hopper", "walker2d", "halfcheetah", "ant", "humanoid"), _MUJOCO),
@@ -148,8 +150,8 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
 _GRU_MUJOCO: dict[str, Any] = {"model_width": 64, "iterations": 12_000}
 _GRU: dict[str, dict[str, Any]] = {
     "cartpole": {"model_rate": 3e-3, "model_steps": 3},
-    "mountaincar": {"model_rate": 3e-3, "model_steps": 3, "model_width": 64},
-    "acrobot": {"model_width": 48},
+    "mountaincar": {"model_steps": 3},
+    "acrobot": {"model_width": 48, "horizon": 20},
 }
 ADVANCED_TUNED: dict[str, dict[str, Any]] = {
     task: settings | _GRU.get(task, _GRU_MUJOCO) for task, settings in BASIC_TUNED.items()
