@@ -13,8 +13,8 @@ from PIL import Image
 from bench import cli, pictures, watch
 from bench.errors import UserError
 from bench.evaluate import evaluate
+from bench.files import write_json
 from bench.policy import Policy, sampler, save_policy
-from bench.record import write_json
 from bench.seeding import FINAL_EVALUATION_SEED, Streams
 from bench.tasks import TASKS, get_task
 from datasets.expert import load_expert
