@@ -281,7 +281,7 @@ def test_the_mirror_is_imported_only_if_asked_for(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, *RUN, "--algorithm", "bc", "--wandb", mode, "--out", mode]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert done.stdout.splitlines()[-1] == imported
-        assert done.stderr == ""
+        assert "wandb" not in done.stderr.lower()  # it keeps quiet; a slow machine shows progress
     run = tmp_path / "offline/bc/cartpole/n1/seed0"
     assert state(run) == "finished"
     assert list(run.glob("wandb/offline-run-*/*.wandb"))
