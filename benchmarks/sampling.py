@@ -30,9 +30,10 @@ import mujoco
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from side_by_side import Limit, markdown, origin
+from side_by_side import Limit, command_line, markdown, origin
 
 from bench.actor import Actor
+from bench.cli_text import names, positive
 from bench.envs import make_env
 from bench.envs.mujoco import MujocoVectorEnv
 from bench.errors import UserError
@@ -129,13 +130,13 @@ class Contest:
     def physics(self) -> float:
         """Do the same as `act` and count the physics alone."""
         assert isinstance(self.ours, MujocoVectorEnv)
-        limit = Limit(self.ours)
-        self.ours._advance = limit.advance  # type: ignore[method-assign]
+        limit, seconds = Limit(self.ours), []
+        self.ours._advance = lambda rows: seconds.append(limit.advance(rows))  # type: ignore[method-assign]
         try:
             self.act(self.ours)
         finally:
             del self.ours._advance
-        return limit.seconds
+        return sum(seconds)
 
 
 def measure(task: Task, rows: int, steps: int, rounds: int) -> tuple[dict[str, str], dict[str, str]]:
@@ -172,26 +173,19 @@ def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma-separated names (default: all)")
-    parser.add_argument("--rows", type=int, default=64, help="environments stepped together (default: 64)")
-    parser.add_argument("--steps", type=int, default=100, help="batched steps per turn (default: 100)")
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each way (default: 9)")
+    parser.add_argument("--rows", default="64", help="environments stepped together (default: 64)")
+    parser.add_argument("--steps", default="100", help="batched steps per turn (default: 100)")
+    parser.add_argument("--rounds", default="9", help="turns of each way (default: 9)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="EnvPool seeds are fixed")
-    tables = list(
-        zip(
-            *(
-                measure(get_task(name), options.rows, options.steps, options.rounds)
-                for name in options.tasks.split(",")
-            ),
-            strict=True,
-        )
-    )
-    turns = f"medians of {options.rounds} rounds of {options.steps} batched steps"
-    print(f"Environment steps per CPU second, {options.rows} rows, {turns}.")
-    print(origin("gymnasium", *(["envpool"] if envpool else [])), markdown(tables[0]), sep="\n\n")
-    print("\nWhere `policy`'s time goes:", markdown(tables[1]), sep="\n\n")
+    rows, steps, rounds = positive(options.rows), positive(options.steps), positive(options.rounds)
+    tasks = [get_task(name) for name in names(options.tasks)]
+    rates, parts = zip(*(measure(task, rows, steps, rounds) for task in tasks), strict=True)
+    print(f"Environment steps per CPU second, {rows} rows, medians of {rounds} rounds of {steps} batched steps.")
+    print(origin("gymnasium", *(["envpool"] if envpool else [])), markdown(rates), sep="\n\n")
+    print("\nWhere `policy`'s time goes:", markdown(parts), sep="\n\n")
 
 
 if __name__ == "__main__":
-    main()
+    command_line(main)

@@ -1,9 +1,10 @@
-"""What both benchmarks share: the limit that physics sets, and tables of medians."""
+"""What both benchmarks share: the limit that physics sets, where it was measured, tables in Markdown."""
 
 import datetime
 import platform
+import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.envs.mujoco import STATE, MujocoVectorEnv, Simulator
+from bench.errors import UserError
 
 Rows = Sequence[tuple[NDArray, NDArray]]
 
 
 class Limit:
-    """Physics alone: one MjData per row, and `seconds` of `mj_step` and nothing else.
+    """Physics alone: one MjData per row, and the time of `mj_step` and nothing else.
 
     Where the task observes contact forces, `mj_rnePostConstraint` is part of its physics.
     """
@@ -26,10 +28,9 @@ class Limit:
         """Make the simulators."""
         self.model, self.frame_skip, self.contact_forces = env._model, env.frame_skip, env.contact_forces
         self.simulators = [Simulator(self.model, env.derived, env.contact_forces) for _ in range(env.num_envs)]
-        self.seconds, self.steps = 0.0, 0
 
-    def advance(self, rows: Rows) -> None:
-        """Advance all rows in place, as the environment's own `_advance` does."""
+    def advance(self, rows: Rows) -> float:
+        """Advance all rows in place, as the environment's own `_advance` does; return the CPU seconds of physics."""
         for simulator, (state, _) in zip(self.simulators, rows, strict=True):
             mujoco.mj_setState(self.model, simulator.data, state, STATE)
         start = time.process_time()
@@ -37,12 +38,12 @@ class Limit:
             mujoco.mj_step(self.model, simulator.data, self.frame_skip)
             if self.contact_forces:
                 mujoco.mj_rnePostConstraint(self.model, simulator.data)
-        self.seconds += time.process_time() - start
-        self.steps += len(rows)
+        seconds = time.process_time() - start
         for simulator, (state, derived) in zip(self.simulators, rows, strict=True):
             mujoco.mj_getState(self.model, simulator.data, state, STATE)
             if simulator.derived:
                 np.concatenate(simulator.derived, out=derived)
+        return seconds
 
 
 def processor() -> str:
@@ -75,3 +76,14 @@ def markdown(rows: Sequence[Mapping[str, str]]) -> str:
     ]
     rule = "|" + "|".join("-" * (w + 1) + ("-" if i == 0 else ":") + "" for i, w in enumerate(widths)) + "|"
     return "\n".join([lines[0], rule, *lines[1:]])
+
+
+def command_line(main: Callable[[], None]) -> None:
+    """Run a script; what the user can put right is one line and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,5 +1,6 @@
 """The benchmarks run and say what they should; how fast anything is, is not tested."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -33,3 +34,33 @@ def test_sampling_is_measured_against_its_limit():
     _, parts = table_of(text, 1)
     shares = [float(parts[name].strip("%")) for name in ("physics", "policy", "environment's rest")]
     assert abs(sum(shares) - 100) < 0.2
+
+
+def test_training_is_measured_against_its_limit_and_a_peer(tmp_path):
+    """A stand-in for the peers' Python says what the peer would."""
+    peer = tmp_path / "python"
+    last = {"env_steps": 4096, "cpu_s": 2.0, "returns": [1.0, 3.0], "versions": {"torch": "1.2"}}
+    peer.write_text(f"#!/bin/sh\necho '{json.dumps({'env_steps': 2048})}'\necho noise\necho '{json.dumps(last)}'\n")
+    peer.chmod(0o755)
+    text = run("training.py", "--tasks", "hopper", "--methods", "trpo", "--steps", "3000", "--peers", str(peer))
+    ours, theirs = table_of(text, 0)
+    assert ours["steps"] == "4,096"
+    assert float(ours["of the limit"]) > 0
+    assert float(ours["return"]) > 0
+    assert theirs["steps / s"] == "2,048"
+    assert theirs["return"] == "2"
+    assert float(theirs["ours is faster by"]) > 0
+    assert "peers: torch 1.2" in text
+    (parts,) = table_of(text, 1)
+    shares = [float(cell.strip("%")) for part, cell in parts.items() if part not in ("task", "method")]
+    assert len(shares) == 6
+    assert abs(sum(shares) - 100) < 0.4
+
+
+def test_a_peer_that_fails_is_said_in_one_line(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), "--tasks", "hopper", "--methods", "trpo"]
+    done = subprocess.run(
+        [*command, "--steps", "1", "--peers", "/bin/false"], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 2
+    assert "the peer failed" in done.stderr.splitlines()[-1]
