@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms.baseline import Baseline, BaselineConfig
+from algorithms.baseline import Baseline, BaselineConfig, regress
 from algorithms.normalize import RunningNormalizer
 from algorithms.rollout import Collector
 from bench.envs import make_env
-from bench.policy import Policy
+from bench.policy import Policy, mlp
 from bench.tasks import TASKS
 
 
@@ -67,6 +67,18 @@ def test_advantages_value_true_successors():
     successors = baseline.values(collector.policy.normalise(rollout.next_observations))
     np.testing.assert_allclose(targets, 1 + 0.9 * successors * ~rollout.terminated, rtol=1e-5)
     np.testing.assert_allclose(advantages, targets - values, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("hidden", [(), (7,), (16, 5)])
+def test_the_gradient_by_hand_is_autograds(hidden):
+    generator = torch.Generator().manual_seed(0)
+    network = mlp([3, *hidden, 1], "tanh", generator)
+    x, targets = torch.randn(20, 3, generator=generator), torch.randn(20, generator=generator)
+    regress(network, x, targets)
+    loss = (network(x).squeeze(-1) - targets).square().mean()
+    expected = torch.autograd.grad(loss, list(network.parameters()))
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
 
 
 def test_baseline_learns_its_targets():
