@@ -158,10 +158,10 @@ def command(args: argparse.Namespace) -> int:
         planned = [one for one in planned if one.state in wanted]
     if args.dry_run:
         return _dry_run(planned, workers)
-    tracking.check(args.wandb)  # before anything is written
+    wandb = tracking.check(args.wandb)
     if single and planned:
-        return _run_single(planned[0], args.out, args.wandb)
-    return _run_grid(planned, args.out, workers, args.wandb)
+        return _run_single(planned[0], args.out, wandb)
+    return _run_grid(planned, args.out, workers, wandb)
 
 
 def _dry_run(planned: "Sequence[Planned]", workers: int) -> int:

@@ -144,7 +144,7 @@ def run(
     with RunRecord(directory, asked | provenance()) as record:
         if record.finished:  # by another process, meanwhile
             return Outcome("skipped", read_json(directory / "result.json"))
-        tracker = Tracker(tracking, config, directory, asked)
+        tracker = Tracker(tracking, directory)
         try:
             seed_global_generators(config.seed)
             env = make_env(task, settings.num_envs)
@@ -156,7 +156,7 @@ def run(
             raise
         finally:
             tracker.finish()
-        return Outcome("finished" if result else "stopped", result, tuple(record.remarks))
+        return Outcome("finished" if result else "stopped", result, (*record.remarks, *tracker.remarks))
 
 
 class _Session:
@@ -203,6 +203,7 @@ class _Session:
             self._restore()
         else:
             self.record.cut({})
+        self.tracker.start()
         evaluate_at = schedule(self.iterations, self.protocol)
         every = -(-self.iterations // PROGRESS_ROWS)
         checkpointed = time.monotonic()
@@ -251,7 +252,7 @@ class _Session:
             **{key: float(value) for key, value in metrics.items()},
         }
         self.record.progress.append([row])
-        self.tracker.log(row)
+        self.tracker.follow()
 
     def _evaluate(self, first_seed: int, episodes: int) -> np.ndarray:
         """Evaluate the declared policy deterministically, record every episode, and return the returns."""
@@ -275,7 +276,7 @@ class _Session:
             for episode in range(episodes)
         )
         self.mean_return = float(np.mean(outcome.returns))
-        self.tracker.log({"iteration": self.iteration, "env_steps": env_steps, "evaluation/return": self.mean_return})
+        self.tracker.follow()
         self._show()
         return np.asarray(outcome.returns)
 

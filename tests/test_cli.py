@@ -230,7 +230,7 @@ def test_a_read_only_folder_is_one_clear_line(toy: str, tmp_path: Path) -> None:
     assert "cannot write runs/Toy" in done.stderr
 
 
-COMMANDS = ["run", "analyze", "publish", "evaluate", "watch", "compare", "status", "expert", "dataset"]
+COMMANDS = ["run", "analyze", "publish", "evaluate", "watch", "compare", "status", "sync", "expert", "dataset"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -257,22 +257,6 @@ def test_lists_of_numbers() -> None:
 )
 def test_settings_are_json_or_words(text: str, value: object) -> None:
     assert cli_text.setting(text) == ("a", value)
-
-
-def test_without_a_key_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("WANDB_")]:
-        monkeypatch.delenv(name)
-    home = tmp_path / "home"
-    environment = os.environ | {"HOME": str(home), "NETRC": str(home / "netrc"), "WANDB_CONFIG_DIR": str(home)}
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    command = [*BENCH, *RUN, "--algorithm", "bc", "--wandb", "online"]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines() == [
-        "bench: error: --wandb online: no API key is configured; wandb login stores one, --wandb offline needs none"
-    ]
-    assert (done.stdout, tree(folder)) == ("", [])
 
 
 def test_the_mirror_is_imported_only_if_asked_for(tmp_path: Path) -> None:
