@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,14 @@ class CsvLog:
     """A CSV file that only grows, and can be cut back to a position it once had.
 
     Its header is fixed when the first row is written. Rows go straight to the file: a kill loses nothing written.
+
+    Args:
+        path: the file, made if missing.
+        guard: called before rows are written; it raises if they may not be.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, guard: Callable[[], None] = lambda: None):
+        self.path, self._guard = path, guard
         self.header: tuple[str, ...] | None = None
         with writing(path):
             self._file = path.open("ab", buffering=0)
@@ -84,6 +88,7 @@ class CsvLog:
             if tuple(row) != self.header:
                 raise ValueError(f"{self.path.name} has columns {self.header}, not {tuple(row)}")
             writer.writerow("" if value != value else value for value in row.values())  # NaN: an empty field
+        self._guard()
         left = memoryview(text.getvalue().encode())
         with writing(self.path):
             while left:

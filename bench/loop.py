@@ -1,5 +1,6 @@
 """The loop that every method runs in: iterate, evaluate, checkpoint, record."""
 
+import os
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ from bench.seeding import CURVE_EVALUATION_SEED, Streams, final_evaluation_seed
 from bench.tasks import get_task
 from bench.tracking import Tracker
 
-CHECKPOINT_S = 60.0  # seconds between checkpoints: what a kill can cost at most
+CHECKPOINT_S = float(os.environ.get("MGAIL_BENCH_CHECKPOINT_S", "60"))  # between checkpoints: what a kill costs at most
 PROGRESS_ROWS = 500  # about so many rows of progress.csv a run, however many iterations it has
 
 
@@ -241,7 +242,6 @@ class _Session:
         return result
 
     def _show(self) -> None:
-        self.record.beat()
         self.report(Progress(self.iteration, self.iterations, int(self.algorithm.env_steps), self.mean_return))
 
     def _log(self, metrics: Mapping[str, float]) -> None:

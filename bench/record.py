@@ -12,33 +12,22 @@
 ``heartbeat``      there while a process owns the run, which holds a lock on it, touches it and names its machine in it
 =================  ====================================================================================
 
-The lock is the kernel's (`flock`): it ends with its owner, however that ends. Whether another machine sees it is up to
-the file system; there the heartbeat's age tells.
+The heartbeat is a `bench.lock.Lock`: it does not outlive its owner, on whatever machine.
 """
 
 import contextlib
-import fcntl
 import json
-import os
-import platform
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from bench.errors import UserError
 from bench.files import CsvLog, read_json, write_bytes, write_json, writing
+from bench.lock import InUse, Lock, alive
 
 # A run is the same run if these agree; everything else in config.json is told, not compared.
 IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "settings", "protocol", "demonstrations")
 TABLES = {"progress.csv": 1, "evaluations.csv": 1}  # and the versions of their schemas, which config.json states
-ALIVE_S = 120.0  # another machine's heartbeat older than this, in seconds, belongs to a process that is gone
-PATIENCE_S = 0.5  # for how long a lock may be somebody's who only looks whether it is held
-
-
-class RunInUse(UserError):
-    """Another process owns the run."""
-
 
 State = Literal["finished", "failed", "running", "cut short", "missing"]
 
@@ -58,27 +47,9 @@ def state(directory: Path) -> State:
         return "finished"
     if not (directory / "config.json").exists():
         return "missing"
-    if _alive(directory / "heartbeat"):
+    if alive(directory / "heartbeat"):
         return "running"
     return "failed" if (directory / "error.txt").exists() else "cut short"
-
-
-def _alive(heartbeat: Path) -> bool:
-    """Return whether the process that made the heartbeat lives; looking takes its lock for a moment, if it is free."""
-    try:
-        with heartbeat.open("rb") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-            except OSError:
-                pass  # a file system without locks
-            else:
-                if stream.read().decode(errors="replace") == platform.node():
-                    return False
-            return time.time() - os.fstat(stream.fileno()).st_mtime < ALIVE_S
-    except OSError:  # there is none, or it is not ours to read
-        return False
 
 
 def difference(there: Mapping[str, Any], here: Mapping[str, Any]) -> str | None:
@@ -126,7 +97,7 @@ class RunRecord:
         self.directory = directory
         self.remarks: list[str] = []
         check_same(directory, config)  # first, so that a refusal leaves no trace
-        self._lock = self._own()
+        self._lock = Lock(directory / "heartbeat", str(directory))
         try:
             check_same(directory, config)
             self.finished = (directory / "result.json").exists()
@@ -137,34 +108,11 @@ class RunRecord:
                 write_json(directory / "config.json", {"schemas": TABLES, **config})
             if not self.finished:
                 self._remove("error.txt")
-                self.progress = CsvLog(directory / "progress.csv")
-                self.evaluations = CsvLog(directory / "evaluations.csv")
+                self.progress = CsvLog(directory / "progress.csv", self._lock.check)
+                self.evaluations = CsvLog(directory / "evaluations.csv", self._lock.check)
         except BaseException:
             self.close()
             raise
-
-    def _own(self) -> int:
-        """Return a descriptor of the heartbeat, locked."""
-        path = self.directory / "heartbeat"
-        deadline = time.monotonic() + PATIENCE_S
-        with writing(path):
-            self.directory.mkdir(parents=True, exist_ok=True)
-            while True:
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    os.close(descriptor)
-                    if time.monotonic() > deadline:
-                        raise RunInUse(f"{self.directory} is in use by another process") from None
-                    time.sleep(0.02)
-                    continue
-                # The last owner may have removed the file between our opening and our locking it.
-                if path.exists() and path.stat().st_ino == os.fstat(descriptor).st_ino:
-                    os.truncate(descriptor, 0)
-                    os.write(descriptor, platform.node().encode())
-                    return descriptor
-                os.close(descriptor)
 
     def _remark(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
         """Note where a run goes on elsewhere than it began: worth knowing, no reason to refuse."""
@@ -188,16 +136,7 @@ class RunRecord:
         for name in ("progress", "evaluations"):
             if hasattr(self, name):
                 getattr(self, name).close()
-        if self._lock >= 0:
-            with contextlib.suppress(OSError):
-                (self.directory / "heartbeat").unlink(missing_ok=True)
-            os.close(self._lock)
-            self._lock = -1
-
-    def beat(self) -> None:
-        """Show that the run is alive."""
-        with contextlib.suppress(OSError):
-            os.utime(self._lock)
+        self._lock.release()
 
     @property
     def checkpoint(self) -> Path:
@@ -205,7 +144,8 @@ class RunRecord:
         return self.directory / "checkpoint.pt"
 
     def positions(self) -> dict[str, int]:
-        """Return how far both CSV files have come; a checkpoint holds it."""
+        """Return how far both CSV files have come; a checkpoint holds it. `InUse` says that they are ours no more."""
+        self._lock.check()
         return {"progress": self.progress.position(), "evaluations": self.evaluations.position()}
 
     def cut(self, positions: Mapping[str, int]) -> None:
@@ -218,12 +158,28 @@ class RunRecord:
         self.positions()  # both files are on disk before the result is
         write_json(self.directory / "result.json", result)
         self.finished = True
-        self._remove("checkpoint.pt")
+        _clear(self.directory)
 
     def fail(self, why: str) -> None:
         """Write why the run broke off; on a full disk there is nowhere to write to, and nothing is."""
         with contextlib.suppress(UserError):
+            self._lock.check()
             write_bytes(self.directory / "error.txt", why.encode())
+
+
+def tidy(directory: Path) -> None:
+    """Remove what a kill right after the result was written has left behind in a finished run."""
+    left = {"checkpoint.pt", "error.txt", "heartbeat"}
+    if any(path.name in left or path.suffix == ".partial" for path in directory.iterdir()):
+        with contextlib.suppress(InUse), Lock(directory / "heartbeat", str(directory)):
+            _clear(directory)
+
+
+def _clear(directory: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    for path in (directory / "checkpoint.pt", directory / "error.txt", *directory.glob("*.partial")):
+        with writing(path):
+            path.unlink(missing_ok=True)
 
 
 def find_runs(directories: Sequence[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.files import write_bytes
+from bench.errors import UserError
+from bench.files import read_json, write_bytes
 from bench.progress import Display
+from bench.record import state
 from slurm.worker import Ended, serve, single_thread
 
 _PRELOAD = ["torch", "bench.loop", "bench.envs.mujoco", "algorithms", "datasets.demonstrations"]
@@ -46,27 +49,38 @@ class _Lane:
 
 
 class _Stops:
-    """Counts the requests to stop: the first one is polite."""
+    """Counts the requests to stop: the first one is polite; within a SLURM job, all are."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.count = 0
+        self.most = most
         self.signal: int | None = None
 
     def __call__(self, number: int, _: object) -> None:
-        self.count += 1
-        self.signal = self.signal or number
+        self.count = min(self.count + 1, self.most)
+        self.signal = number if number == signal.SIGUSR2 else self.signal or number
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[_Stops]:
-    """Count SIGINT and SIGTERM instead of dying of them."""
-    stops = _Stops()
-    before = {number: signal.signal(number, stops) for number in (signal.SIGINT, signal.SIGTERM)}
+def listening(in_job: bool = False) -> Iterator[_Stops]:
+    """Count SIGINT and SIGTERM, and in a SLURM job SIGUSR2, which warns of its end, instead of dying of them."""
+    stops = _Stops(most=1 if in_job else 2)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2) if in_job else (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stops) for number in numbers}
     try:
         yield stops
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _start_forkserver() -> None:
+    """Start the process that makes the workers, deaf to the signals that SLURM sends to all processes of a job."""
+    numbers = (signal.SIGTERM, signal.SIGUSR2)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}  # a child inherits that
+    multiprocessing.forkserver.ensure_running()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def execute(
@@ -75,6 +89,7 @@ def execute(
     workers: int,
     weights: Sequence[float] | None = None,
     tracking: str = "disabled",
+    in_job: bool = False,
 ) -> Summary:
     """Do all runs, in this order, on `workers` processes.
 
@@ -87,6 +102,7 @@ def execute(
         workers: number of processes.
         weights: relative cost of each run, for the progress bar.
         tracking: mirror to Weights & Biases: disabled, offline or online.
+        in_job: whether this is a SLURM job, which is warned of its end by signals.
     """
     summary = Summary()
     if not configs:
@@ -94,6 +110,7 @@ def execute(
     single_thread()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOAD)
+    _start_forkserver()
 
     def lane() -> _Lane:
         here, there = context.Pipe()
@@ -104,7 +121,7 @@ def execute(
 
     waiting = list(reversed(range(len(configs))))
     display = Display(weights or [1.0] * len(configs), min(workers, len(configs)))
-    with listening() as stops:
+    with listening(in_job) as stops:
         lanes = [lane() for _ in range(min(workers, len(configs)))]
         try:
             with display:
@@ -116,11 +133,11 @@ def execute(
                             display.say("stopping: writing checkpoints (once more to end at once)")
                         for each in lanes:
                             if each.run is not None:
-                                each.connection.send("stop")
+                                _send(each, "stop")
                     for number, each in enumerate(lanes):
                         if each.run is None and waiting and not polite:
                             each.run = waiting.pop()
-                            each.connection.send(configs[each.run])
+                            _send(each, configs[each.run])
                             display.start(number, str(configs[each.run]))
                     busy = {each.connection: i for i, each in enumerate(lanes) if each.run is not None}
                     if not busy:
@@ -128,7 +145,12 @@ def execute(
                     for ready in wait(list(busy), timeout=0.2):
                         number = busy[ready]  # type: ignore[index]
                         end = _listen(lanes[number], number, display, configs, out)
-                        if end is not None:
+                        if end is not None and end.status == "stopped" and not polite:
+                            # It heard SLURM's signal, or somebody's, before we did, if we are to hear it at all.
+                            waiting.append(lanes[number].run)  # type: ignore[arg-type]
+                            lanes[number].process.join()
+                            lanes[number] = lane()
+                        elif end is not None:
                             _tell(display, number, lanes[number], configs, end)
                             summary.ended.append((configs[lanes[number].run], end))  # type: ignore[index]
                             lanes[number].run = None
@@ -147,6 +169,11 @@ def execute(
     return summary
 
 
+def _send(lane: _Lane, message: object) -> None:
+    with contextlib.suppress(OSError):  # it died, which `_listen` finds out, too
+        lane.connection.send(message)
+
+
 def _listen(lane: _Lane, number: int, display: Display, configs: Sequence[RunConfig], out: Path) -> Ended | None:
     """Hear one message of a worker; return how its run ended, if it did."""
     assert lane.run is not None
@@ -154,11 +181,14 @@ def _listen(lane: _Lane, number: int, display: Display, configs: Sequence[RunCon
         message = lane.connection.recv()
     except (EOFError, ConnectionResetError):
         lane.process.join()
+        directory = configs[lane.run].directory(out)
+        if state(directory) == "finished":  # it lived long enough for that
+            return Ended("finished", result=read_json(directory / "result.json"))
         code = lane.process.exitcode
         text = f"the worker process died (exit code {code}{', perhaps out of memory' if code == -9 else ''})"
-        directory = configs[lane.run].directory(out)
         if (directory / "config.json").exists():
-            write_bytes(directory / "error.txt", (text + "\n").encode())
+            with contextlib.suppress(UserError):  # on a full disk, say
+                write_bytes(directory / "error.txt", (text + "\n").encode())
         return Ended("failed", text)
     if isinstance(message, Ended):
         return message

@@ -9,7 +9,7 @@ from bench import loop
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import State, check_same, state
+from bench.record import State, check_same, state, tidy
 from bench.tasks import get_task
 from slurm import forecast
 
@@ -65,7 +65,7 @@ def plan(configs: Sequence[RunConfig], out: Path) -> list[Planned]:
 def prepare(planned: Iterable[Planned], out: Path) -> None:
     """Make sure that the demonstrations of all runs can be had, and are those of the runs that are there already.
 
-    Makes the default datasets where they are missing, and shows how that goes.
+    Makes the default datasets where they are missing, and shows how that goes; tidies finished runs.
     """
     from datasets.demonstrations import load_demonstrations
 
@@ -82,6 +82,8 @@ def prepare(planned: Iterable[Planned], out: Path) -> None:
         if one.state == "missing":
             continue
         directory = one.config.directory(out)
+        if one.state == "finished":
+            tidy(directory)
         there = read_json(directory / "config.json").get("demonstrations") or {}
         if (there.get("id"), there.get("digest")) != (
             one.config.demonstrations,

@@ -12,7 +12,7 @@ from typing import Any
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.files import CannotWrite
-from bench.record import RunInUse
+from bench.lock import InUse
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def serve(connection: Connection, out: Path, tracking: str) -> None:
     """Do the runs that come through `connection`, one at a time, until it is closed.
 
     While a run is going on, any message means: stop with a checkpoint. So does the end of the connection, which is how
-    a worker learns that its parent died; and so does SIGTERM. Ctrl-C is the parent's to handle.
+    a worker learns that its parent died; and so do SIGTERM and SIGUSR2. Ctrl-C is the parent's to handle.
     """
     terminated = False
 
@@ -51,7 +51,8 @@ def serve(connection: Connection, out: Path, tracking: str) -> None:
         terminated = True
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, terminate)
+    for number in (signal.SIGTERM, signal.SIGUSR2):  # SLURM's go to all processes of a job
+        signal.signal(number, terminate)
     from bench import loop
 
     def stop() -> bool:
@@ -74,7 +75,7 @@ def _serve_one(loop: Any, config: RunConfig, out: Path, tracking: str, connectio
 
     try:
         outcome = loop.run(config, out, report, stop, tracking)
-    except RunInUse as error:
+    except InUse as error:
         return Ended("busy", str(error))
     except CannotWrite as error:
         return Ended("unwritable", str(error))

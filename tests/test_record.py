@@ -17,7 +17,8 @@ import pytest
 
 from bench.errors import UserError
 from bench.files import CsvLog, read_json, write_bytes, write_json
-from bench.record import TABLES, RunInUse, RunRecord, find_runs, read_config, state
+from bench.lock import InUse
+from bench.record import TABLES, RunRecord, find_runs, read_config, state
 
 CONFIG = {
     "algorithm": "bc",
@@ -132,7 +133,7 @@ def test_two_processes_never_own_one_run_and_the_lock_ends_with_its_owner(tmp_pa
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "mine\n"
-        with pytest.raises(RunInUse, match="in use by another process"):
+        with pytest.raises(InUse, match="in use by another process"):
             RunRecord(run, CONFIG)
         assert state(run) == "running"
         old = time.time() - 1000
