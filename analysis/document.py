@@ -2,25 +2,35 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import aggregates, figure5, statistics, table1, tables
+from analysis import aggregates, figure5, figures, statistics, table1, tables
 from analysis.load import Results
-from analysis.markup import TEX_PACKAGES, Grid, csv_rows, html_inline, html_page, html_table, latex, markdown
+from analysis.markup import TEX_PACKAGES, Section, csv_rows, html_body, html_page, latex_page, markdown_page
 from analysis.statistics import Row
-from analysis.wording import conclusions, grouped
+from analysis.wording import (
+    CONTROLS_NOTE,
+    EXPLAINED,
+    FORECAST_NOTE,
+    PAPER_NOTE,
+    PICTURES,
+    conclusions,
+    grouped,
+    paper_conclusions,
+)
 from bench.errors import UserError
 
 FORMATS = ("md", "csv", "tex", "html", "json")
-TITLES = {"table1": "Table 1", "figure5": "Figure 5", "wilcoxon": "Wilcoxon signed-rank tests"}
+TITLES = {
+    "table1": "Table 1",
+    "figure5": "Figure 5",
+    "figures": "Further figures",
+    "wilcoxon": "Wilcoxon signed-rank tests",
+}
 CAPTIONS = {"table1": "Return of every entry; below it the paper's", "wilcoxon": "Wilcoxon signed-rank tests"}
-PAPER_NOTE = (
-    "The paper says: a Wilcoxon signed-rank test indicates superior performance with p < 0.05; what was paired is not "
-    "said. These are the tests that its printed means allow, with cells as pairs."
-)
 
 
 @dataclass(frozen=True)
@@ -34,7 +44,8 @@ class Document:
         paper: the same tests on the paper's printed means; none for foreign results.
         aggregates: interquartile means.
         improvements: probabilities of improvement.
-        curves: learning curves.
+        curves: learning curves of Figure 5.
+        figures: rows of the further figures, by their names.
     """
 
     results: Results
@@ -44,6 +55,7 @@ class Document:
     aggregates: list[Row]
     improvements: list[Row]
     curves: list[Row]
+    figures: dict[str, list[Row]]
 
     @classmethod
     def build(cls, results: Results, compare: Sequence[str] = ()) -> "Document":
@@ -52,12 +64,13 @@ class Document:
         tests = statistics.tests(results, pairs)
         return cls(
             results=results,
-            cells=_settled(table1.entries(results, tests)),
+            cells=_settled(table1.entries(results)),
             tests=_settled(tests),
             paper=[] if results.foreign else _settled(statistics.paper_tests()),
             aggregates=_settled(aggregates.aggregates(results)),
             improvements=_settled(aggregates.improvements(results, pairs)),
             curves=_settled(figure5.curves(results)),
+            figures=_settled(figures.rows_of(results)),
         )
 
     def write(self, directory: Path, parts: Sequence[str], formats: Sequence[str] = FORMATS) -> list[str]:
@@ -68,14 +81,16 @@ class Document:
 
     def contents(self, parts: Sequence[str], formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
         """Return the files of the parts by name."""
-        files: dict[str, bytes] = {}
+        found: dict[str, bytes] = {}
         for part in parts:
-            if part == "figure5":
+            if part == "figures":
+                found |= figures.images(self.results, self.figures)
+            elif part == "figure5":
                 if len(self.results.curves):
-                    files |= figure5.images(self.results, self.curves)
+                    found |= figure5.images(self.results, self.curves)
             else:
-                files |= {f"{part}.{kind}": self.text([part], kind).encode() for kind in formats}
-        return files
+                found |= {f"{part}.{kind}": self.text([part], kind).encode() for kind in formats}
+        return found
 
     def text(self, parts: Sequence[str], kind: str) -> str:
         """Return the parts in one format."""
@@ -98,13 +113,15 @@ class Document:
     def _title(self, part: str) -> str:
         return TITLES[part] + self.results.caution
 
-    def sections(self, part: str) -> list[tuple[str, Grid | None, list[str]]]:
+    def sections(self, part: str) -> list[Section]:
         """Return the sections of a part: heading, table or none, and lines of text below it."""
         if part == "table1":
-            found: list[tuple[str, Grid | None, list[str]]] = [
+            found: list[Section] = [
                 ("", tables.overview(self.cells), tables.notes(self.cells, self.results)),
                 ("Every entry", tables.entries_grid(self.cells), []),
             ]
+            if controls := tables.controls_grid(self.cells):
+                found.append(("Without an expert", controls, [CONTROLS_NOTE]))
             if self.aggregates:
                 text = ["Of normalised scores, over all runs; interval by bootstrap over seeds, stratified by cell."]
                 found.append(("Over all cells", tables.aggregates_grid(self.aggregates), text))
@@ -113,7 +130,7 @@ class Document:
                     (
                         "Not run",
                         None,
-                        [*missing, "Forecasts: 11 seeds, each at the cost of the same method on the same task."],
+                        [*missing, FORECAST_NOTE],
                     )
                 )
         elif part == "wilcoxon":
@@ -121,44 +138,41 @@ class Document:
             single = [row for row in self.tests if row["scope"] == "cell"]
             if not self.tests:
                 return [("", None, ["No two methods that are to be compared have runs."])]
-            found = [("", tables.tests_grid(pooled), conclusions(self.tests) + _EXPLAINED)]
+            found = [("", tables.tests_grid(pooled), conclusions(self.tests) + EXPLAINED)]
             found.append(("Cell by cell", tables.tests_grid(single), []))
             text = [
                 "P(a > b): that a run of a beats a run of b on the same cell, ties counting half; bootstrap interval."
             ]
             found.append(("Probability of improvement", tables.improvements_grid(self.improvements), text))
             if self.paper:
-                found.append(("The paper's own claim", tables.tests_grid(self.paper), [PAPER_NOTE]))
+                text = [PAPER_NOTE, *paper_conclusions(self.paper)]
+                found.append(("The paper's own claim", tables.tests_grid(self.paper), text))
         else:
             return []
         if self.results.problems:
             found.append(("Left out, missing or uneven", None, grouped(self.results.problems)))
         return found
 
+    def pictures(self, part: str) -> dict[str, str]:
+        """Return the pictures of a part, by the names of their files, with captions."""
+        drawn = {"figure5": self.curves} if part == "figure5" else self.figures if part == "figures" else {}
+        return {name: PICTURES[name] + self.results.caution for name, rows in drawn.items() if rows}
+
     def _markdown(self, parts: Sequence[str]) -> str:
-        pages = []
-        for part in parts:
-            blocks = [f"# {self._title(part)}\n", f"{self.source_line}\n"]
-            if part == "figure5":
-                blocks.append("![Return against environment steps](figure5.png)\n")
-            for heading, grid, lines in self.sections(part):
-                blocks += [f"## {heading}\n"] if heading else []
-                blocks += [markdown(grid)] if grid else []
-                blocks += ["".join(f"- {line}\n" for line in lines)] if lines else []
-            pages.append("\n".join(blocks))
-        return "\n".join(pages)
+        return "\n".join(
+            markdown_page(self._title(part), self.source_line, self.sections(part), self.pictures(part))
+            for part in parts
+        )
 
     def _csv(self, parts: Sequence[str]) -> str:
         return "\n".join(csv_rows(self._rows(part), self._columns(part)) for part in parts)
 
     def _rows(self, part: str) -> list[Row]:
         if part == "figure5":
-            keys = ("env_steps", "mean", "low", "high")
-            return [
-                {**{name: row[name] for name in row if name not in keys}, **dict(zip(keys, point, strict=True))}
-                for row in self.curves
-                for point in zip(*(row[key] or [None] * len(row["mean"]) for key in keys), strict=True)
-            ]
+            return [point for row in self.curves for point in _points(row)]
+        if part == "figures":
+            drawn = [(name, row) for name, rows in self.figures.items() for row in rows]
+            return [{"figure": name} | point for name, row in drawn for point in _points(row)]
         return self.cells if part == "table1" else self.tests
 
     def _columns(self, part: str) -> list[str]:
@@ -166,31 +180,20 @@ class Document:
             return list(self.cells[0])
         if part == "wilcoxon":
             return list(statistics.paper_tests()[0])
-        return ["task", "trajectories", "algorithm", "n_seeds", "env_steps", "mean", "low", "high"]
+        columns = ["task", "trajectories", "algorithm", "n_seeds", "env_steps", "mean", "low", "high"]
+        return columns if part == "figure5" else ["figure", "scope", *columns, "n_cells", "tau", "share"]
 
     def _latex(self, parts: Sequence[str]) -> str:
-        pages = [TEX_PACKAGES + "\n"]
-        for part in parts:
-            if part == "figure5":
-                pages.append(_TEX_FIGURE % self.results.caution)
-                continue
-            for i, (heading, grid, lines) in enumerate(self.sections(part)):
-                if grid:
-                    caption = f"{heading or CAPTIONS[part]}. {self.source_line}"
-                    pages.append(latex(grid, caption, f"tab:{part}" + (f"-{i}" if i else ""), lines))
-        return "\n".join(pages)
+        pages = [
+            latex_page(part, CAPTIONS.get(part, ""), self.source_line, self.sections(part), self.pictures(part))
+            for part in parts
+        ]
+        return "\n".join([TEX_PACKAGES + "\n", *filter(None, pages)])
 
     def _html(self, parts: Sequence[str]) -> str:
-        blocks = []
-        for part in parts:
-            blocks += [f"<h1>{self._title(part)}</h1>\n<p>{self.source_line}</p>\n"]
-            if part == "figure5":
-                blocks.append('<img src="figure5.png" alt="Return against environment steps" width="100%">\n')
-            for heading, grid, lines in self.sections(part):
-                blocks += [f"<h2>{heading}</h2>\n"] if heading else []
-                blocks += [html_table(grid)] if grid else []
-                items = "".join(f"<li>{html_inline(line)}</li>\n" for line in lines)
-                blocks += [f"<ul>\n{items}</ul>\n"] if lines else []
+        blocks = [
+            html_body(self._title(part), self.source_line, self.sections(part), self.pictures(part)) for part in parts
+        ]
         return html_page(" · ".join(map(self._title, parts)), "".join(blocks))
 
     def _json(self, parts: Sequence[str]) -> str:
@@ -201,6 +204,8 @@ class Document:
             content |= {"tests": self.tests, "improvements": self.improvements, "paper": self.paper}
         if "figure5" in parts:
             content |= {"curves": self.curves}
+        if "figures" in parts:
+            content |= {"figures": self.figures}
         content["problems"] = [vars(problem) for problem in self.results.problems]
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
@@ -233,16 +238,9 @@ def _settled(value: Any) -> Any:
     return float(f"{value:.12g}") if math.isfinite(value) else None
 
 
-_EXPLAINED = [
-    "Differences are a − b. W: min(W+, W−) two-sided, W+ one-sided; zeros dropped, mid-ranks for ties; p is exact (all "
-    "sign flips) up to 50 nonzero pairs, else asymptotic. p, Holm: two-sided, within comparison and scope.",
-    "Effect: matched-pairs rank-biserial correlation, from −1 (b better in every pair) to 1. Shift: Hodges-Lehmann, "
-    "with its exact interval from 6 nonzero pairs on. Pairs: seeds in a cell or task; cells in all, continuous and "
-    "discrete. A test over cells takes them as independent, although the cells of a task share expert and seeds.",
-]
-_TEX_FIGURE = r"""\begin{figure*}
-\centering\includegraphics[width=\textwidth]{figure5.pdf}
-\caption{MGAIL with the basic and the advanced forward model: return of the deterministic policy against environment
-steps; mean over seeds and its 95\,\%% bootstrap interval%s.}\label{fig:figure5}
-\end{figure*}
-"""
+def _points(row: Row) -> Iterator[Row]:
+    """Yield a curve's points one by one, each with what is common to them."""
+    lists = {key: value for key, value in row.items() if isinstance(value, list)}
+    common = {key: value for key, value in row.items() if key not in lists}
+    for i in range(max(map(len, lists.values()))):
+        yield common | {key: values[i] if i < len(values) else None for key, values in lists.items()}

@@ -4,7 +4,7 @@ What is missing, doubled, unfinished, mixed or corrupt is listed in `Results.pro
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bench.seeding import TUNING_SEEDS
 from bench.tasks import TASKS
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -24,6 +25,12 @@ METHODS = {
     "mgail-basic": "MGAIL basic",
     "mgail-advanced": "MGAIL advanced",
 }
+# Labels of runs whose reward tells nothing of the demonstrations: how much of a score needs no expert. With titles.
+CONTROLS = {
+    "frozen": "random D, frozen",
+    "plus": "constant reward +1",
+    "minus": "constant reward −1",
+}
 FINAL_EPISODES = 50  # the protocol's; a run of fewer (a smoke run) proves the plumbing and is no result
 ENTRY = ["algorithm", "task", "trajectories"]
 RUN = [*ENTRY, "seed"]
@@ -35,20 +42,24 @@ RUNS = [
 ]
 CURVES = [*RUN, "iteration", "env_steps", "mean", "std", "n"]
 
+Entry = tuple[str, str, int]
+
 
 @dataclass(frozen=True)
 class Problem:
     """Something that is not in the averages, or is and should be known.
 
     Attributes:
-        kind: missing, duplicate, unfinished, failed, corrupt, mixed or unequal.
+        kind: missing, duplicate, unfinished, failed, corrupt, mixed, unequal or tuning.
         where: the entry or folder.
         what: one line.
+        entry: algorithm, task and trajectories of the entry that it is about, where it is about one.
     """
 
     kind: str
     where: str
     what: str
+    entry: Entry | None = None
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.where}: {self.what}"
@@ -80,12 +91,14 @@ class Results:
 
     @property
     def caution(self) -> str:
-        """What every heading has to say of smoke runs, if there are any: "", or words in brackets."""
-        smoke = 0 if self.foreign else int((self.runs["n_episodes"] < FINAL_EPISODES).sum())
-        if not smoke:
+        """What every heading has to say of runs that are no results, if there are any: "", or words in brackets."""
+        if self.foreign:
             return ""
-        which = "all" if smoke == len(self.runs) else f"{smoke} of {len(self.runs)}"
-        return f" ({which} smoke runs, which are no results)"
+        words = []
+        for kind, found in no_results(self.runs).items():
+            if found.any():
+                words.append(f"{'all' if found.all() else f'{found.sum()} of {len(found)}'} {kind} runs")
+        return f" ({', '.join(words)}, which are no results)" if words else ""
 
     @property
     def algorithms(self) -> list[str]:
@@ -99,9 +112,25 @@ class Results:
         return sorted(((task, int(n)) for task, n in pairs.itertuples(index=False)), key=cell_order)
 
 
+def no_results(runs: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return which runs prove something else than a table's entry: smoke runs, and runs of seeds for tuning."""
+    return {"smoke": runs["n_episodes"] < FINAL_EPISODES, "tuning": runs["seed"] >= TUNING_SEEDS}
+
+
 def title(algorithm: str) -> str:
-    """Return the name under which an algorithm is printed."""
-    return METHODS.get(algorithm, {"gail": "GAIL", "mgail": "MGAIL"}.get(algorithm, algorithm))
+    """Return the name under which an algorithm is printed; a label follows its method's."""
+    if algorithm in METHODS:
+        return METHODS[algorithm]
+    method, plus, label = algorithm.partition("+")
+    if plus and method in METHODS:
+        return f"{METHODS[method]}, {CONTROLS.get(label, label)}"
+    return {"gail": "GAIL", "mgail": "MGAIL"}.get(algorithm, algorithm)
+
+
+def control_of(algorithm: str) -> str | None:
+    """Return the label of a bias control, or None for a method that learns from demonstrations."""
+    label = algorithm.partition("+")[2]
+    return label if label in CONTROLS else None
 
 
 def algorithm_order(name: str) -> tuple[int, str]:
@@ -151,19 +180,21 @@ def _natural(problem: Problem) -> tuple[Any, ...]:
 def _uneven(runs: pd.DataFrame) -> list[Problem]:
     """List what does not match across the runs of an entry or the algorithms of a cell."""
     problems = []
+
+    def found(kind: str, key: Any, what: str) -> None:
+        problems.append(Problem(kind, entry_name(*key), what, (str(key[0]), str(key[1]), int(key[2]))))
+
     for (task, trajectories), cell in runs.groupby(["task", "trajectories"]):
         expected = set(cell["seed"])
         for algorithm, entry in cell.groupby("algorithm"):
-            where = entry_name(algorithm, task, trajectories)
+            key = (algorithm, task, trajectories)
             if absent := sorted(expected - set(entry["seed"])):
-                problems.append(
-                    Problem("missing", where, f"no {_seeds(absent)}, which other algorithms of the cell have")
-                )
+                found("missing", key, f"no {seeds_text(absent)}, which other algorithms of the cell have")
             if entry["n_episodes"].nunique() > 1:
                 counts = ", ".join(str(n) for n in sorted(entry["n_episodes"].unique()))
-                problems.append(Problem("unequal", where, f"runs of {counts} episodes; a seed counts as its mean"))
+                found("unequal", key, f"runs of {counts} episodes; a seed counts as its mean")
             if entry["settings"].nunique(dropna=False) > 1:
-                problems.append(Problem("mixed", where, f"{_groups(entry, 'settings')} have different settings"))
+                found("mixed", key, f"{_groups(entry, 'settings')} have different settings")
     for task, rows in runs.groupby("task"):
         if rows["demonstrations"].nunique() > 1:
             problems.append(Problem("mixed", str(task), "runs were made from different demonstration stores"))
@@ -176,10 +207,13 @@ def _uneven(runs: pd.DataFrame) -> list[Problem]:
 
 def _groups(entry: pd.DataFrame, column: str) -> str:
     """Name the seeds of an entry by their value in `column`: "seeds 0 1 and seeds 2 3"."""
-    return " and ".join(_seeds(sorted(rows["seed"])) for _, rows in entry.groupby(column, dropna=False))
+    groups = sorted(sorted(rows["seed"]) for _, rows in entry.groupby(column, dropna=False))
+    return " and ".join(map(seeds_text, groups))
 
 
-def _seeds(seeds: Sequence[int]) -> str:
+def seeds_text(seeds: Iterable[int]) -> str:
+    """Name seeds: "seed 3", "seeds 0 1 2"."""
+    seeds = list(seeds)
     return ("seed " if len(seeds) == 1 else "seeds ") + " ".join(str(seed) for seed in seeds)
 
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from analysis.load import Results
 
 FORMATS = ("md", "csv", "tex", "html", "json")
-PARTS = ("table1", "figure5", "wilcoxon")
+PARTS = ("table1", "figure5", "figures", "wilcoxon")
 
 ANALYZE_HELP = """\
-Render Table 1, Figure 5 and the Wilcoxon tests: to the terminal and, in every format, into a folder. Reads ./runs if it
-holds a finished run, else the committed results. With --format that format goes to standard output instead, and into
-files only with --out.
+Render Table 1, Figure 5, further figures and the Wilcoxon tests: to the terminal and, in every format, into a folder.
+Reads ./runs if it holds a finished run, else the committed results. With --format that format goes to standard output
+instead, and into files only with --out. STATISTICS.md explains every number.
 
   bench analyze                                        all of it
   bench analyze --wilcoxon --format json               the tests, machine-readable
@@ -52,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what (all of it, unless some are named)")
     what.add_argument("--table1", action="store_true", help="Table 1, beside the paper's")
     what.add_argument("--figure5", action="store_true", help="learning curves of the two MGAIL variants")
+    what.add_argument(
+        "--figures", action="store_true", help="return against trajectories and environment steps, performance profiles"
+    )
     what.add_argument("--wilcoxon", action="store_true", help="signed-rank tests")
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--runs", nargs="+", type=Path, metavar="DIR", help="folders of runs")

@@ -4,8 +4,9 @@ import csv
 import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 
@@ -39,6 +40,13 @@ class Grid:
     rules: frozenset[int] = frozenset()
 
 
+Section = tuple[str, Grid | None, Sequence[str]]
+"""A heading (or ""), a table or none, and lines of text below it."""
+Pictures = Mapping[str, str]
+"""{file name without its ending: caption}."""
+NO_PICTURES: Pictures = MappingProxyType({})
+
+
 def _field(field: Field) -> Text:
     return field if isinstance(field, Text) else Text(field)
 
@@ -56,6 +64,16 @@ def markdown(grid: Grid) -> str:
     lines = [[column.header for column in grid.columns], [marks[column.align] for column in grid.columns]]
     lines += [[one(field) for field in row] for row in grid.rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def markdown_page(title: str, lead: str, sections: Sequence[Section], pictures: Pictures = NO_PICTURES) -> str:
+    """Return a page of Markdown: title, what it is from, pictures, sections."""
+    blocks = [f"# {title}\n", f"{lead}\n", *(f"![{text}]({name}.png)\n" for name, text in pictures.items())]
+    for heading, grid, lines in sections:
+        blocks += [f"## {heading}\n"] if heading else []
+        blocks += [markdown(grid)] if grid else []
+        blocks += ["".join(f"- {line}\n" for line in lines)] if lines else []
+    return "\n".join(blocks)
 
 
 TEX_PACKAGES = r"% needs \usepackage{booktabs,graphicx,amssymb}"
@@ -116,6 +134,25 @@ def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> st
     return "\n".join([*lines, ""])
 
 
+_TEX_FIGURE = r"""\begin{figure*}
+\centering\includegraphics{%s.pdf}
+\caption{%s.}\label{fig:%s}
+\end{figure*}
+"""
+
+
+def latex_page(
+    name: str, caption: str, lead: str, sections: Sequence[Section], pictures: Pictures = NO_PICTURES
+) -> str:
+    """Return the tables and pictures of a page as floats, labelled by its name; a heading is its table's caption."""
+    floats = [_TEX_FIGURE % (file, tex_escape(text), file) for file, text in pictures.items()]
+    for i, (heading, grid, lines) in enumerate(sections):
+        if grid:
+            label = f"tab:{name}" + (f"-{i}" if i else "")
+            floats.append(latex(grid, f"{heading or caption}. {lead}", label, lines))
+    return "\n".join(floats)
+
+
 _STYLE = """\
 :root { color-scheme: light dark; --faint: light-dark(#6a6a6a, #9a9a9a); --rule: light-dark(#ddd, #444); }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 96rem; padding: 0 1rem; }
@@ -125,6 +162,7 @@ th, td { padding: 0.22rem 0.7rem; vertical-align: top; white-space: nowrap; }
 td.wrap { white-space: normal; min-width: 18rem; }
 thead th { border-bottom: 2px solid var(--rule); vertical-align: bottom; }
 tr.rule > * { border-top: 1px solid var(--rule); }
+figure { margin: 1rem 0; } img { max-width: 100%; background: #fff; }
 small, figcaption { color: var(--faint); }
 .left { text-align: left; } .right { text-align: right; } .center { text-align: center; }
 """
@@ -146,6 +184,20 @@ def html_table(grid: Grid) -> str:
         fields = "".join(one("td", field, column) for field, column in zip(row, grid.columns, strict=True))
         lines.append(f"<tr{' class=rule' if i in grid.rules else ''}>{fields}</tr>")
     return "\n".join([*lines, "</tbody></table></div>", ""])
+
+
+def html_body(title: str, lead: str, sections: Sequence[Section], pictures: Pictures = NO_PICTURES) -> str:
+    """Return title, what it is from, pictures and sections as HTML."""
+    blocks = [f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(lead)}</p>\n"]
+    for name, text in pictures.items():
+        caption = html.escape(text)
+        blocks.append(f'<figure><img src="{name}.png" alt="{caption}"><figcaption>{caption}</figcaption></figure>\n')
+    for heading, grid, lines in sections:
+        blocks += [f"<h2>{html.escape(heading)}</h2>\n"] if heading else []
+        blocks += [html_table(grid)] if grid else []
+        items = "".join(f"<li>{html_inline(line)}</li>\n" for line in lines)
+        blocks += [f"<ul>\n{items}</ul>\n"] if lines else []
+    return "".join(blocks)
 
 
 def html_page(title: str, body: str) -> str:

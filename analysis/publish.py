@@ -6,19 +6,19 @@ from pathlib import Path
 
 from analysis import committed
 from analysis.document import Document, write_files
-from analysis.load import FINAL_EPISODES, RESULTS, RUN, Problem, Results
+from analysis.load import FINAL_EPISODES, RESULTS, RUN, Problem, Results, entry_name, no_results
 from analysis.records import read_runs
 from bench.errors import UserError
 from bench.provenance import command
 
-PARTS = ("table1", "figure5", "wilcoxon")
+PARTS = ("table1", "figure5", "figures", "wilcoxon")
 
 
 def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path, Results]:
     """Add the finished runs below `directories` to the results in `out`, and render them.
 
     A run that is there already (same algorithm, task, trajectories and seed) is replaced. Smoke runs, evaluated on
-    fewer episodes than the protocol's, are left out.
+    fewer episodes than the protocol's, and runs of seeds for tuning are left out.
 
     Returns:
         The folder, and all that it holds now; its `problems` are those of the runs that were read.
@@ -27,7 +27,7 @@ def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path,
         UserError: no finished run, unreadable results, or a folder that cannot be written.
     """
     out = RESULTS if out is None else out
-    new = _of_full_length(read_runs(directories))
+    new = _publishable(read_runs(directories))
     old = committed.read_results(out) if committed.holds_results(out) else None
     merged = committed.merge(old, new)
     rendered = Document.build(merged).contents(PARTS)
@@ -40,24 +40,25 @@ def render(out: Path = RESULTS) -> list[str]:
     return Document.build(committed.read_results(out)).write(out, PARTS)
 
 
-def _of_full_length(results: Results) -> Results:
-    """Return the results without smoke runs, which are listed."""
-    full = results.runs["n_episodes"] >= FINAL_EPISODES
+def _publishable(results: Results) -> Results:
+    """Return the results without the runs that are no results, which are listed."""
+    bad = no_results(results.runs)
+    full = ~(bad["smoke"] | bad["tuning"])
     if full.all():
         return results
+    why = {"smoke": f"evaluated on fewer than {FINAL_EPISODES} episodes", "tuning": "of seeds for tuning"}
+    counts = {kind: int(found.sum()) for kind, found in bad.items() if found.any()}
+    told = [f"{count} {kind} run{'s' * (count != 1)}, {why[kind]}" for kind, count in counts.items()]
     if not full.any():
-        raise UserError(
-            f"{results.source}: all of them are smoke runs, evaluated on fewer than {FINAL_EPISODES} episodes"
-        )
+        raise UserError(f"{results.source}: nothing to publish: {'; '.join(told)}")
     kept = results.runs[full]
     keys = kept.set_index(RUN).index
-    problem = Problem(
-        "unequal", f"{int((~full).sum())} smoke runs", f"not published: fewer than {FINAL_EPISODES} episodes"
-    )
+    problem = Problem("unequal", "; ".join(told), "not published")
+    left_out = set(map(entry_name, *(results.runs.loc[~full, name] for name in RUN)))
     return replace(
         results,
         runs=kept.reset_index(drop=True),
         episodes=results.episodes[results.episodes.set_index(RUN).index.isin(keys)].reset_index(drop=True),
         curves=results.curves[results.curves.set_index(RUN).index.isin(keys)].reset_index(drop=True),
-        problems=(*(p for p in results.problems if "smoke" not in p.what), problem),
+        problems=(*(p for p in results.problems if p.where not in left_out), problem),
     )

@@ -3,19 +3,21 @@
 import hashlib
 import io
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.load import CURVES, EPISODES, FINAL_EPISODES, RUN, RUNS, Problem, Results, entry_name, tidy
+from analysis.load import CURVES, EPISODES, FINAL_EPISODES, RUN, RUNS, Entry, Problem, Results, entry_name, tidy
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import find_runs, read_config, state
+from bench.record import read_config, state
+from bench.seeding import TUNING_SEEDS, final_evaluation_seed
 
 BATCH = 500
 _COLUMNS = {
@@ -29,6 +31,7 @@ _COLUMNS = {
 }
 _LAYOUT = re.compile(r"[^/]+/[^/]+/n\d+/seed\d+")
 _HEADER = ",".join(_COLUMNS).encode() + b"\n"
+_REMAINS = frozenset({"result.json", "evaluations.csv", "progress.csv", "checkpoint.pt"})  # what tells a run's folder
 
 
 def read_runs(directories: Sequence[Path]) -> Results:
@@ -43,7 +46,7 @@ def read_runs(directories: Sequence[Path]) -> Results:
     settings: dict[str, dict[str, Any]] = {}
     presets: list[str] = []
     versions: dict[str, dict[str, Any]] = {}
-    for folder in _folders(directories):
+    for folder in _folders(directories, problems):
         try:
             row, config = _read_run(folder, problems)
         except UserError as error:
@@ -53,12 +56,13 @@ def read_runs(directories: Sequence[Path]) -> Results:
             continue
         key = tuple(row[name] for name in RUN)
         if key in found:
-            problems.append(Problem("duplicate", entry_name(*key), f"{folder} is left out; {found[key]} counts"))
+            what = f"{folder} is left out; {found[key]} counts"
+            problems.append(Problem("duplicate", entry_name(*key), what, _entry(row)))
             continue
         found[key] = folder
         rows.append(row)
         presets.append(config.get("preset") or "unknown")
-        settings[row["settings"]] = config["settings"]
+        settings[row["settings"]] = _described(config)
         versions[_digest(config.get("versions", {}))] = config.get("versions", {})
     episodes, curves, sound = _read_evaluations(rows, list(found.values()), problems)
     names = ", ".join(f"{directory}" for directory in directories)
@@ -82,35 +86,57 @@ def holds_finished_run(directory: Path) -> bool:
     return directory.is_dir() and next(directory.rglob("result.json"), None) is not None
 
 
-def _folders(directories: Iterable[Path]) -> Iterator[Path]:
-    """Yield the run folders of each directory in turn, once each, so that the first directory comes first."""
-    seen: set[Path] = set()
+def _folders(directories: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
+    """Yield the run folders of each directory in turn, once each, so that the first directory comes first.
+
+    A folder that holds what only a run leaves, but no config.json, is listed: nobody can say what it was.
+    """
+    seen: set[str] = set()
     for directory in directories:
-        for folder in find_runs([directory]):
-            if folder.resolve() not in seen:
-                seen.add(folder.resolve())
-                yield folder
+        if not directory.is_dir():
+            raise UserError(f"{directory} is not a folder of runs: it does not exist (bench run makes one)")
+        for place, below, files in os.walk(directory):
+            below.sort()
+            if "config.json" in files:
+                if (real := os.path.realpath(place)) not in seen:
+                    seen.add(real)
+                    yield Path(place)
+            elif remains := sorted(_REMAINS.intersection(files)):
+                problems.append(Problem("corrupt", place, f"no config.json beside {', '.join(remains)}"))
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    return row["algorithm"], row["task"], row["trajectories"]
+
+
+def _described(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run was made with: its settings, and of a user's own method the digest of its file."""
+    source = config.get("source")
+    return config["settings"] | ({"source": source} if source else {})
 
 
 def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """Return the run's row of `RUNS` and its config; None for a row if it is not finished, which is then listed."""
     config = read_config(folder)
     standing = state(folder)
-    if standing != "finished":
-        why = {"failed": "broke off, see error.txt", "running": "still running"}.get(standing, "cut short")
-        problems.append(Problem("failed" if standing == "failed" else "unfinished", str(folder), why))
-        return None, config
-    result = read_json(folder / "result.json")
     try:
         label = config.get("label")
-        references = result.get("references") or {}
-        demonstrations = config.get("demonstrations") or {}
-        row = {
+        row: dict[str, Any] = {
             "algorithm": config["algorithm"] + (f"+{label}" if label else ""),
             "task": config["task"],
             "trajectories": int(config["trajectories"]),
             "seed": int(config["seed"]),
             "label": label,
+        }
+        if standing != "finished":
+            why = {"failed": "broke off, see error.txt", "running": "still running"}.get(standing, "cut short")
+            kind = "failed" if standing == "failed" else "unfinished"
+            problems.append(Problem(kind, str(folder), why, _entry(row)))
+            return None, config
+        result = read_json(folder / "result.json")
+        references = result.get("references") or {}
+        demonstrations = config.get("demonstrations") or {}
+        row |= {
             "iterations": int(result.get("iterations", config["iterations"])),
             "env_steps": int(result["env_steps"]),
             "wall_s": float(result["wall_s"]),
@@ -119,7 +145,7 @@ def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | N
             **{name: _number(references.get(name)) for name in ("expert", "expert_deterministic", "random")},
             "demonstrations": demonstrations.get("digest"),
             "pairs": demonstrations.get("pairs"),
-            "settings": _digest(config["settings"]),
+            "settings": _digest(_described(config)),
             "commit": config.get("commit"),
             "_mean": float(result["mean"]),
         }
@@ -151,27 +177,22 @@ def _read_evaluations(
             try:
                 contents[i] = _content(folders[i] / "evaluations.csv")
             except UserError as error:
-                problems.append(Problem("corrupt", str(folders[i]), str(error)))
+                problems.append(Problem("corrupt", str(folders[i]), str(error), _entry(rows[i])))
         table = _parse(contents, folders, problems)
         last = table["iteration"] == table["run"].map({i: rows[i]["iterations"] for i in batch})
-        final = table[last].groupby("run")["return"].agg(["size", "mean"])
-        distinct = table[last].groupby("run")["episode"].nunique()
+        final = table[last].assign(start=table["eval_seed"] - table["episode"]).groupby("run")
+        summary = final["return"].agg(["size", "mean"]).join(final["episode"].nunique())
+        summary = summary.join(final["start"].agg(["min", "max"]).add_prefix("start_"))
         for i in table["run"].unique():
-            row = rows[i]
-            count = int(final["size"].get(i, 0))
-            if count != row["n_episodes"] or distinct[i] != count:
-                what = f"evaluations.csv holds {count} final episodes, result.json speaks of {row['n_episodes']}"
-                problems.append(Problem("corrupt", str(folders[i]), what))
-            elif not np.isclose(final["mean"][i], row["_mean"], rtol=1e-9, atol=1e-9):
-                what = "the mean in result.json is not that of the final episodes in evaluations.csv"
-                problems.append(Problem("corrupt", str(folders[i]), what))
-            else:
-                sound[i] = True
+            what = "evaluations.csv does not hold the iteration that was the last"
+            if i in summary.index:
+                what = _contradiction(rows[i], summary.loc[i])
+            if what:
+                problems.append(Problem("corrupt", str(folders[i]), what, _entry(rows[i])))
+                continue
+            sound[i] = True
+            _remark(rows[i], int(summary["start_min"][i]), problems)
         table = table[sound[table["run"]]]
-        for i in np.unique(table["run"]):
-            if rows[i]["n_episodes"] < FINAL_EPISODES:
-                what = f"evaluated on {rows[i]['n_episodes']} episodes, not {FINAL_EPISODES}: a smoke run is no result"
-                problems.append(Problem("unequal", entry_name(*(rows[i][name] for name in RUN)), what))
         keys = pd.DataFrame([[rows[i][name] for name in RUN] for i in batch], columns=RUN, index=list(batch))
         episodes.append(table[last.reindex(table.index)].join(keys, on="run")[EPISODES])
         grouped = table.groupby(["run", "iteration"], sort=False)
@@ -180,6 +201,32 @@ def _read_evaluations(
         curve["env_steps"] = grouped["env_steps"].first()
         curves.append(curve.reset_index().join(keys, on="run")[CURVES])
     return pd.concat(episodes[1:] or episodes), pd.concat(curves[1:] or curves), sound
+
+
+def _contradiction(row: Mapping[str, Any], final: pd.Series) -> str:
+    """Return in what a run's result.json and the final rows of its evaluations.csv contradict each other, or ""."""
+    count = int(final["size"])
+    if count != row["n_episodes"] or final["episode"] != count:
+        return f"evaluations.csv holds {count} final episodes, result.json speaks of {row['n_episodes']}"
+    if final["start_min"] != final["start_max"]:
+        return "the final episodes in evaluations.csv do not begin at consecutive starts"
+    if not np.isclose(final["mean"], row["_mean"], rtol=1e-9, atol=1e-9):
+        return "the mean in result.json is not that of the final episodes in evaluations.csv"
+    return ""
+
+
+def _remark(row: Mapping[str, Any], start: int, problems: list[Problem]) -> None:
+    """List in what a sound run is not what a table wants."""
+    remarks = []
+    if row["n_episodes"] < FINAL_EPISODES:
+        what = f"evaluated on {row['n_episodes']} episodes, not {FINAL_EPISODES}: a smoke run is no result"
+        remarks.append(("unequal", what))
+    if start != final_evaluation_seed(row["seed"]):
+        remarks.append(("unequal", f"evaluated from start {start:,} on, not {final_evaluation_seed(row['seed']):,}"))
+    if row["seed"] >= TUNING_SEEDS:
+        remarks.append(("tuning", "a seed for tuning, which played other starts: its run is no result"))
+    where = entry_name(*(row[name] for name in RUN))
+    problems.extend(Problem(kind, where, what, _entry(row)) for kind, what in remarks)
 
 
 def _content(path: Path) -> bytes:

@@ -32,6 +32,37 @@ def iqm_interval(cells: Sequence[NDArray[np.float64]]) -> Interval:
     return float(interquartile_mean(np.concatenate(cells))), float(low), float(high)
 
 
+Array = NDArray[np.float64]
+
+
+def mean_interval(values: Array) -> tuple[Array, Array] | tuple[None, None]:
+    """Return the 95 % bootstrap interval of the mean over seeds: [seeds, ...] -> two of [...]; None for one seed."""
+    n = len(values)
+    if n == 1:
+        return None, None
+    low, high = np.quantile(_resample_counts(n, np.random.default_rng(0)) @ values / n, [0.025, 0.975], axis=0)
+    return low, high
+
+
+def profile(cells: Sequence[Array], taus: Array) -> tuple[Array, Array, Array]:
+    """Return the share of runs whose score is above each of `taus` [T], and its 95 % interval: three of [T].
+
+    Cells weigh alike; seeds are drawn with replacement within each.
+
+    Args:
+        cells: the scores of each cell's seeds, [seeds] each.
+        taus: thresholds.
+    """
+    generator = np.random.default_rng(0)
+    above = [(cell[:, None] > taus).astype(np.float64) for cell in cells]
+    share = np.mean([rows.mean(axis=0) for rows in above], axis=0)
+    resampled = np.zeros((RESAMPLES, len(taus)))
+    for rows in above:
+        resampled += _resample_counts(len(rows), generator) @ rows / len(rows)
+    low, high = np.quantile(resampled / len(above), [0.025, 0.975], axis=0)
+    return share, low, high
+
+
 @dataclass(frozen=True)
 class Improvement:
     """How often a run of a beats a run of b on one cell.

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import Results, cell_order, seed_scores
+from analysis.load import Entry, Results, cell_order, control_of, seed_scores, seeds_text
 from analysis.wilcoxon import ZERO_METHOD, Alternative, SignedRank, holm, signed_rank
 from bench.errors import UserError, unknown
 from bench.paper import table1
@@ -95,7 +95,7 @@ def _seed_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
     for (task, n), cell in _sorted(wide.groupby(level=["task", "trajectories"])):
         if cell["a"].notna().any() and cell["b"].notna().any():
             lone = {name: cell.index[cell[side].isna()].get_level_values("seed") for side, name in (("a", a), ("b", b))}
-            notes = [f"{name} lacks {_numbers(seeds)}" for name, seeds in lone.items() if len(seeds)]
+            notes = [f"{name} lacks {seeds_text(seeds)}" for name, seeds in lone.items() if len(seeds)]
             cells.append(_Sample("cell", task, n, cell.dropna(), notes))
     both = wide.dropna()
     for (task,), rows in _sorted(both.groupby(level=["task"])):
@@ -180,6 +180,8 @@ def _row(a: str, b: str, sample: _Sample, outcome: SignedRank, p_holm: float | N
         "b": b,
         "n_pairs": outcome.n_pairs,
         "n_zero": outcome.n_zero,
+        "mean_a": float(sample.a.mean()) if outcome.n_pairs else None,
+        "mean_b": float(sample.b.mean()) if outcome.n_pairs else None,
         "statistic": outcome.statistic,
         "w_plus": outcome.w_plus,
         "p_value": outcome.p_value,
@@ -228,6 +230,27 @@ def winner(row: Row) -> str | None:
     return row["a"] if row["effect_rank_biserial"] > 0 else row["b"]
 
 
+def champions(results: Results) -> dict[Entry, float]:
+    """Return the entries that beat every other method of their cell, with the largest of their p-values.
+
+    All pairs of methods are tested cell by cell as `tests` does, two-sided, with Holm's correction over the cells of a
+    pair; bias controls are no rivals. A method alone in its cell has beaten nobody.
+    """
+    scores = seed_scores(results)
+    lost: set[Entry] = set()
+    won: dict[Entry, float] = {}
+    for a, b in combinations([name for name in results.algorithms if control_of(name) is None], 2):
+        samples = [sample for sample in _seed_samples(scores, a, b) if sample.scope == "cell"]
+        for row in _rows(a, b, samples, claimed=False):
+            for name in (a, b):
+                entry = (name, row["task"], row["trajectories"])
+                if winner(row) == name:
+                    won[entry] = max(won.get(entry, 0.0), row["p_holm"])
+                else:
+                    lost.add(entry)
+    return {entry: p for entry, p in won.items() if entry not in lost}
+
+
 def paper_tests() -> list[Row]:
     """Return what the paper's printed means say: MGAIL against GAIL and BC, pairs = cells, per scope and task."""
     rows: list[Row] = []
@@ -244,8 +267,3 @@ def paper_tests() -> list[Row]:
             samples[-1].unit = "cell"
         rows += _rows("mgail", column, samples, claimed=False)
     return rows
-
-
-def _numbers(seeds: Iterable[int]) -> str:
-    listed = list(seeds)
-    return ("seed " if len(listed) == 1 else "seeds ") + " ".join(str(seed) for seed in listed)

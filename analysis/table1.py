@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import ENTRY, FINAL_EPISODES, METHODS, Results, algorithm_order, cell_order, seed_scores
-from analysis.statistics import LEVEL, Row, winner
+from analysis.forecast import forecast, measured
+from analysis.load import ENTRY, METHODS, Entry, Results, algorithm_order, cell_order, seed_scores
+from analysis.statistics import LEVEL, Row, champions
 from analysis.wilcoxon import holm, signed_rank
 from bench.paper import EXPERT_RETURNS, printed
 from bench.tasks import TASKS
-
-SEEDS = 11  # of the preset `full`: what a forecast is for
 
 # Budgets of GAIL in environment steps [H&E]: iterations x steps; the classic tasks', MuJoCo's and Humanoid's.
 HE_STEPS = {
@@ -29,28 +28,24 @@ HE_STEPS = {
 TOLD = ("init", "average", "objective", "segments", "memory", "reward_form")
 
 
-def entries(results: Results, tests: Sequence[Row]) -> list[Row]:
+def entries(results: Results) -> list[Row]:
     """Return one row per entry, in table order: by cell, then by method.
 
     Of our own results all entries of Table 1 are listed, run or not, and whatever else was run; of a foreign table the
     algorithms on the cells that it has.
-
-    Args:
-        results: the runs.
-        tests: rows of `analysis.statistics.tests`, which decide about boldface.
     """
     scores = seed_scores(results)
     by_entry = {key: rows for key, rows in scores.groupby(ENTRY)}
     runs = {key: rows for key, rows in results.runs.groupby(ENTRY)}
     episodes = results.episodes.groupby(ENTRY)["return"]
     spread, count = episodes.std(ddof=0), episodes.size()
-    bold = bold_entries(tests)
-    full = results.runs[results.runs["n_episodes"] >= FINAL_EPISODES]  # smoke runs tell nothing about costs
-    costs = full.groupby(["algorithm", "task"])["core_s"].mean()
+    best = champions(results)
+    costs = measured(results)
+    flags = _flags(results)
     rows: list[Row] = []
     for key in _listed(results):
         algorithm, task, n = key
-        row = _empty(algorithm, task, n, results)
+        row = _empty(algorithm, task, n, results) | {"flags": flags.get(key)}
         if key in by_entry:
             seeds = by_entry[key]
             means = seeds["mean"].to_numpy()
@@ -64,13 +59,14 @@ def entries(results: Results, tests: Sequence[Row]) -> list[Row]:
                 "normalised_deterministic": _mean(seeds["normalised_deterministic"]),
                 "env_steps": _mean(runs[key]["env_steps"]),
                 "core_s": _mean(runs[key]["core_s"]),
-                "bold": key in bold,
+                "bold": key in best,
+                "bold_p": best.get(key),
                 "command": None,
             }
             row["budget"] = _budget(algorithm, task, row["env_steps"])
             row["paper_normalised"] = _paper_normalised(row, runs[key])
-        elif (algorithm, task) in costs.index and np.isfinite(costs[algorithm, task]):
-            row["forecast_core_s"] = SEEDS * float(costs[algorithm, task])
+        elif row["command"] and (expected := forecast(algorithm, task, costs)):
+            row |= {"forecast_core_s": expected.core_s, "forecast_basis": expected.basis}
         rows.append(row)
     _judge(rows, by_entry)
     return rows
@@ -110,9 +106,20 @@ def _empty(algorithm: str, task: str, n: int, results: Results) -> Row:
         "verdict_p": None,
         "budget": None,
         "bold": False,
+        "bold_p": None,
         "command": command([algorithm], [task], [n]) if ours else None,
         "forecast_core_s": None,
+        "forecast_basis": None,
     }
+
+
+def _flags(results: Results) -> dict[Entry, str]:
+    """Return per entry which kinds of problems its runs have, such as "failed mixed"."""
+    kinds: dict[Entry, set[str]] = defaultdict(set)
+    for problem in results.problems:
+        if problem.entry is not None:
+            kinds[problem.entry].add(problem.kind)
+    return {entry: " ".join(sorted(found)) for entry, found in kinds.items()}
 
 
 def command(algorithms: Sequence[str], tasks: Sequence[str], trajectories: Sequence[int]) -> str:
@@ -165,16 +172,6 @@ def _judge(rows: Sequence[Row], by_entry: dict[Any, pd.DataFrame]) -> None:
         ):
             row["verdict_p"] = None if p is None else float(adjusted)
             row["verdict"] = "undecided" if adjusted >= LEVEL else "better" if direction > 0 else "worse"
-
-
-def bold_entries(tests: Sequence[Row]) -> set[tuple[str, str, int]]:
-    """Return the entries in boldface: those that beat every method they are tested against in their cell."""
-    outcomes = defaultdict(list)
-    for row in tests:
-        if row["scope"] == "cell" and row["alternative"] == "two-sided" and row["n_pairs"]:
-            for name in (row["a"], row["b"]):
-                outcomes[name, row["task"], row["trajectories"]].append(winner(row) == name)
-    return {key for key, won in outcomes.items() if all(won)}
 
 
 def told_settings(results: Results) -> dict[str, str]:

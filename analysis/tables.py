@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 
-from analysis.load import METHODS, Results, title
+from analysis.forecast import SEEDS
+from analysis.load import CONTROLS, METHODS, Results, algorithm_order, control_of, title
 from analysis.markup import Column, Field, Grid, Text
 from analysis.statistics import POOLED, Row
 from analysis.table1 import command, told_settings
@@ -19,10 +20,11 @@ ENDS_EARLY = ("cartpole", "hopper", "walker2d", "ant", "humanoid")
 
 def overview(cells: Sequence[Row]) -> Grid:
     """Return Table 1 as people know it: a row per cell, a column per method, ours above the paper's."""
-    algorithms = list(dict.fromkeys(row["algorithm"] for row in cells))
+    shown = [row for row in cells if control_of(row["algorithm"]) is None]
+    algorithms = sorted({row["algorithm"] for row in shown}, key=algorithm_order)
     rows: list[list[Field]] = []
     rules = set()
-    for task, of_task in groupby(cells, key=lambda row: row["task"]):
+    for task, of_task in groupby(shown, key=lambda row: row["task"]):
         rules.add(len(rows))
         for i, (n, of_cell) in enumerate(groupby(of_task, key=lambda row: row["trajectories"])):
             by_algorithm = {row["algorithm"]: row for row in of_cell}
@@ -36,29 +38,36 @@ def entry(row: Row) -> Text:
     """Return one entry of the overview: ours, return ±seeds and fraction of the expert; below it the paper's."""
     paper = "" if row["paper_mean"] is None else short(row["paper_mean"])
     if not row["n_seeds"]:
-        return Text(f"not run ({paper})" if paper else "not run")
+        return Text(f"{standing(row)} ({paper})" if paper else standing(row))
     score, fraction = (
         "" if row[key] is None else f"{GAP}{number(row[key])}" for key in ("normalised", "paper_normalised")
     )
-    cut = "" if row["budget"] is None else "†"
-    text = f"{short(row['mean'], row['std_seeds'])}{score}{cut}{MARKS[row['verdict']]}"
+    marks = ("" if row["budget"] is None else "†") + ("‡" if flagged(row) else "") + MARKS[row["verdict"]]
+    text = f"{short(row['mean'], row['std_seeds'])}{score}{marks}"
     return Text(text, row["bold"], f"paper {paper}{fraction}" if paper else "")
 
 
+def standing(row: Row) -> str:
+    """Return why an entry has no number: not run, or what became of its runs."""
+    kinds = (row["flags"] or "").split()
+    return next((kind for kind in ("failed", "corrupt", "unfinished") if kind in kinds), "not run")
+
+
+def flagged(row: Row) -> bool:
+    """Return whether the list of problems has something on this entry that no heading says already."""
+    return not {"unequal", "tuning"}.issuperset((row["flags"] or "").split())
+
+
 def entries_grid(cells: Sequence[Row]) -> Grid:
-    """Return every number of every entry that was run, one row each."""
+    """Return every number of every entry, one row each, run or not."""
     columns = [
         *(Column("task", "left"), Column("n"), Column("method", "left"), Column("seeds"), Column("mean")),
         *(Column("± seeds"), Column("± episodes"), Column("normalised"), Column("to mean action")),
         *(Column("paper"), Column("± paper"), Column("paper, normalised"), Column("against the paper", "left")),
-        *(Column("environment steps"), Column("core time")),
+        *(Column("environment steps"), Column("core time"), Column("core-hours, all seeds")),
     ]
-    run = [row for row in cells if row["n_seeds"]]
     rows: list[list[Field]] = []
-    for row in run:
-        verdict = row["verdict"] or ""
-        if row["verdict_p"] is not None:
-            verdict += f", p = {p_text(row['verdict_p'])}"
+    for row in cells:
         numbers = [number(row[key]) for key in ("mean", "std_seeds", "std_episodes")]
         scores = [number(row[key], 3) for key in ("normalised", "normalised_deterministic")]
         paper = [number(row["paper_mean"]), number(row["paper_std"]), number(row["paper_normalised"], 3)]
@@ -68,13 +77,44 @@ def entries_grid(cells: Sequence[Row]) -> Grid:
             str(row["trajectories"]),
             Text(title(row["algorithm"]), row["bold"]),
         ]
-        rows.append([*names, str(row["n_seeds"]), *numbers, *scores, *paper, verdict, *costs])
-    rules = frozenset(
-        i
-        for i in range(1, len(run))
-        if (run[i]["task"], run[i]["trajectories"]) != (run[i - 1]["task"], run[i - 1]["trajectories"])
-    )
-    return Grid(columns, rows, rules)
+        seeds = f"{row['n_seeds']}{'‡' if flagged(row) else ''}"
+        rows.append([*names, seeds, *numbers, *scores, *paper, _verdict(row), *costs, _core_hours(row)])
+    return Grid(columns, rows, _rules(cells, "task", "trajectories"))
+
+
+def _verdict(row: Row) -> str:
+    """Return the verdict against the paper in words, with its p-value."""
+    if not row["n_seeds"]:
+        return standing(row)
+    known = "" if row["verdict_p"] is None else f", p = {p_text(row['verdict_p'])}"
+    return (row["verdict"] or "–") + known
+
+
+def _core_hours(row: Row) -> str:
+    """Return what all seeds of an entry took, or will take."""
+    if row["n_seeds"]:
+        return number(None if row["core_s"] is None else row["n_seeds"] * row["core_s"] / 3600, 3)
+    return "–" if row["forecast_core_s"] is None else f"≈ {number(row['forecast_core_s'] / 3600)}"
+
+
+def controls_grid(cells: Sequence[Row]) -> Grid | None:
+    """Return how far methods get without demonstrations, beside the same entries with them; None if none was run."""
+    run = {(row["task"], row["trajectories"], row["algorithm"]): row for row in cells if row["n_seeds"]}
+    keys = [(task, n, name.partition("+")[0]) for task, n, name in run if control_of(name)]
+    columns = [Column("task", "left"), Column("n"), Column("method", "left"), Column("with demonstrations")]
+    columns += [Column(text) for text in CONTROLS.values()]
+    rows: list[list[Field]] = []
+    for task, n, method in dict.fromkeys(keys):
+        fields = [run.get((task, n, name)) for name in (method, *(f"{method}+{label}" for label in CONTROLS))]
+        scores = [Text("–") if row is None else _score(row) for row in fields]
+        rows.append([task_title(task), str(n), title(method), *scores])
+    return Grid(columns, rows, _rules([{"task": row[0]} for row in rows], "task")) if rows else None
+
+
+def _score(row: Row) -> Text:
+    """Return an entry's fraction of the expert, below it return ±seeds and how many they are."""
+    seeds = f"{row['n_seeds']} seed{'s' * (row['n_seeds'] != 1)}"
+    return Text(number(row["normalised"]), False, f"{short(row['mean'], row['std_seeds'])}, {seeds}")
 
 
 def tests_grid(tests: Sequence[Row]) -> Grid:
@@ -82,7 +122,8 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
     columns = [
         *(Column("a", "left"), Column("b", "left"), Column("over", "left"), Column("pairs"), Column("zeros")),
         *(Column("W"), Column("p"), Column("p, Holm"), Column("effect"), Column("shift"), Column("95 % interval")),
-        *(Column("median a − b"), Column("scale", "left"), Column("better", "left"), Column("note", "left", wrap=True)),
+        *(Column("mean a"), Column("mean b"), Column("median a − b"), Column("scale", "left")),
+        *(Column("better", "left"), Column("note", "left", wrap=True)),
     ]
     rows: list[list[Field]] = []
     rules = set()
@@ -108,6 +149,8 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
                 number(row["effect_rank_biserial"]),
                 number(row["shift_hodges_lehmann"], digits),
                 "–" if low is None else f"[{number(low, digits)}, {number(high, digits)}]",
+                number(row["mean_a"], digits),
+                number(row["mean_b"], digits),
                 number(row["median_difference"], digits),
                 row["scale"],
                 finding(row) if two_sided else "",
@@ -154,15 +197,16 @@ def improvements_grid(improvements: Sequence[Row]) -> Grid:
     return Grid(columns, rows, _rules(improvements, "b"))
 
 
-def _rules(rows: Sequence[Row], key: str) -> frozenset[int]:
-    return frozenset(i for i in range(1, len(rows)) if rows[i][key] != rows[i - 1][key])
+def _rules(rows: Sequence[Row], *keys: str) -> frozenset[int]:
+    """Return the rows before which one of the keys changes."""
+    return frozenset(i for i in range(1, len(rows)) if any(rows[i][key] != rows[i - 1][key] for key in keys))
 
 
 def not_run(cells: Sequence[Row]) -> list[str]:
     """Return a line per task and set of missing methods: the command that runs them, and what it will take if known."""
     missing: dict[tuple[str, int], list[Row]] = defaultdict(list)
     for row in cells:
-        if not row["n_seeds"] and row["command"]:
+        if row["command"]:
             missing[row["task"], row["trajectories"]].append(row)
     alike: dict[tuple[tuple[str, ...], tuple[int, ...]], list[Row]] = defaultdict(list)
     for task in dict.fromkeys(task for task, _ in missing):
@@ -181,9 +225,21 @@ def _methods(rows: Sequence[Row]) -> tuple[str, ...]:
 def _command_line(methods: Sequence[str], sizes: Sequence[int], rows: Sequence[Row]) -> str:
     """Return one command for entries of the same methods and sizes, and its forecast."""
     tasks = list(dict.fromkeys(row["task"] for row in rows))
-    known = [row["forecast_core_s"] for row in rows if row["forecast_core_s"] is not None]
-    cost = f"about {sum(known) / 3600:.1f} core-hours" if len(known) == len(rows) else "cost not yet measured"
+    known = [row for row in rows if row["forecast_core_s"] is not None]
+    hours = sum(row["forecast_core_s"] for row in known) / 3600
+    guessed = any(row["forecast_basis"] == "guessed" for row in known)
+    cost = f"{'roughly' if guessed else 'about'} {number(hours, 1)} core-hours" if known else "cost not yet measured"
     return f"`{command([] if len(methods) == len(METHODS) else methods, tasks, sizes)}` ({cost})"
+
+
+def fewer_seeds(cells: Sequence[Row]) -> str:
+    """Name the cells whose entries have fewer seeds than a test over all cells needs: "Hopper n=4 (5)"."""
+    counts: dict[tuple[str, int], set[int]] = defaultdict(set)
+    for row in cells:
+        if row["algorithm"] in METHODS and 0 < row["n_seeds"] < SEEDS:
+            counts[row["task"], row["trajectories"]].add(row["n_seeds"])
+    found = counts.items()
+    return ", ".join(f"{task_title(task)} n={n} ({', '.join(map(str, sorted(k)))})" for (task, n), k in found)
 
 
 def notes(cells: Sequence[Row], results: Results) -> list[str]:
@@ -192,8 +248,8 @@ def notes(cells: Sequence[Row], results: Results) -> list[str]:
         "n: number of expert trajectories. Mean: over seeds, each seed's mean over its episodes. ±, or ± seeds: "
         "standard deviation of the seeds' means (ddof 1; none for one seed). ± episodes: of all episodes pooled (ddof "
         "0).",
-        "Bold: better than every method it is tested against in its cell (Wilcoxon signed-rank over seeds, two-sided, "
-        "Holm p < 0.05 over the cells of the comparison).",
+        "Bold: better than every other method of its cell (Wilcoxon signed-rank over seeds, two-sided, Holm p < 0.05 "
+        "over the cells of each pair of methods).",
     ]
     if any(row["normalised"] is not None for row in cells):
         lines.append(
@@ -210,8 +266,12 @@ def notes(cells: Sequence[Row], results: Results) -> list[str]:
         )
     if any(row["paper_mean"] is not None for row in cells):
         lines.append("The paper's return stands below an entry, or in brackets where the entry was not run.")
+    if any(flagged(row) for row in cells):
+        lines.append("‡ See the list of what is left out, missing or uneven.")
     if results.foreign:
         return lines
+    if few := fewer_seeds(cells):
+        lines.append(f"Fewer than {SEEDS} seeds, too few for Holm's level over all 31 cells: {few}.")
     if any(row["budget"] is not None for row in cells):
         lines.append("† Fewer environment steps than Ho & Ermon's budget, which the paper's GAIL had.")
     forms = {form: [t.title for t in TASKS.values() if t.reward_form == form] for form in ("positive", "negative")}

@@ -51,7 +51,7 @@ def _narrow(rows: Sequence[Row]) -> Grid:
     kept = [
         i
         for i, column in enumerate(grid.columns)
-        if column.header not in ("zeros", "W", "median a − b", "scale", "note")
+        if column.header not in ("zeros", "W", "mean a", "mean b", "median a − b", "scale", "note")
     ]
     return Grid([grid.columns[i] for i in kept], [[row[i] for i in kept] for row in grid.rows], grid.rules)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bench.config import PRESETS, RunConfig
+from bench.costs import relative_cost
 from bench.errors import UserError, unknown
 from bench.tasks import TASKS, get_task
 
@@ -22,23 +23,10 @@ _QUICK_CELLS = {
 }
 _QUICK_WITHOUT = {("hopper", "gail-reinforce")}
 
-# Relative cost of a run before anything was measured: physics first, then how often a method uses it.
-_TASK_COST = {
-    "cartpole": 1,
-    "mountaincar": 1.5,
-    "acrobot": 2,
-    "hopper": 10,
-    "walker2d": 12,
-    "halfcheetah": 12,
-    "ant": 25,
-    "humanoid": 60,
-}
-_METHOD_COST = {"bc": 0.05, "gail-reinforce": 1.0, "gail-trpo": 1.0, "mgail-basic": 1.0, "mgail-advanced": 2.0}
-
 
 def cost(config: RunConfig) -> float:
     """Return a guess of a run's cost, in no unit, good enough to start the longest first."""
-    return _TASK_COST.get(config.task, 10) * _METHOD_COST.get(config.method, 1.0)
+    return relative_cost(config.method, config.task)
 
 
 def longest_first(configs: Iterable[RunConfig], estimate: Callable[[RunConfig], float] = cost) -> tuple[RunConfig, ...]:

@@ -117,7 +117,8 @@ def write_run(tmp_path: Path) -> WriteRun:
             steps = env_steps * i // len(curve)
             rows += [f"{i},{steps},{e},{2_000_000 + e},{mean + e - 0.5},7,True" for e in range(2)]
         last = len(curve) + 1
-        rows += [f"{last},{env_steps},{e},{1_000_000 + e},{value!r},7,False" for e, value in enumerate(returns)]
+        start = 3_000_000 if seed >= 1000 else 1_000_000
+        rows += [f"{last},{env_steps},{e},{start + e},{value!r},7,False" for e, value in enumerate(returns)]
         (folder / "evaluations.csv").write_text("\n".join(rows) + "\n")
         (folder / "config.json").write_text(json.dumps(config))
         (folder / "result.json").write_text(json.dumps(result))

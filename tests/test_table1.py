@@ -12,11 +12,13 @@ import pytest
 
 from analysis import figure5, main
 from analysis.document import Document
+from analysis.forecast import Forecast, forecast
 from analysis.foreign import read_episodes
 from analysis.markup import Column, Grid, Text, latex, markdown, tex_escape
 from analysis.records import read_runs
 from analysis.table1 import command, entries
 from analysis.wording import number
+from bench.costs import relative_cost
 from bench.errors import UserError
 from bench.paper import EXPERT_RETURNS, printed
 from bench.tasks import TASKS
@@ -48,7 +50,7 @@ def document(write_run, tmp_path: Path) -> Document:
 def test_numbers_by_hand(write_run, tmp_path: Path) -> None:
     write_run("gail-trpo", "hopper", 4, 0, [80.0, 100.0], references=(110.0, 10.0), env_steps=5_000_000)
     write_run("gail-trpo", "hopper", 4, 1, [50.0, 50.0], references=(110.0, 10.0), env_steps=7_500_000)
-    row = entry(entries(read_runs([tmp_path / "runs"]), []), "gail-trpo", "hopper", 4)
+    row = entry(entries(read_runs([tmp_path / "runs"])), "gail-trpo", "hopper", 4)
     assert row["n_seeds"] == 2
     assert row["n_episodes"] == 4
     assert row["mean"] == 70.0
@@ -80,12 +82,26 @@ def test_every_entry_of_table_1_is_there_run_or_not(document: Document) -> None:
     assert entry(document.cells, "gail-trpo", "humanoid", 240)["paper_mean"] == 10361.94
 
 
-def test_forecast_takes_the_cost_of_the_same_method_and_task(document: Document) -> None:
-    assert entry(document.cells, "bc", "hopper", 11)["forecast_core_s"] == 11 * 4.0  # core_s are 1 + seed
-    assert entry(document.cells, "mgail-basic", "hopper", 11)["forecast_core_s"] is None
-    text = document.text(["table1"], "md")
-    untouched = "cartpole,mountaincar,walker2d,halfcheetah,ant,humanoid"
-    assert f"`bench run --table1 --preset full --tasks {untouched}` (cost not yet measured)" in text
+def test_forecast_takes_the_cost_of_the_same_method_and_task_else_of_its_family(document: Document) -> None:
+    known = entry(document.cells, "bc", "hopper", 11)
+    assert (known["forecast_core_s"], known["forecast_basis"]) == (11 * 4.0, "measured")  # core_s are 1 + seed
+    guess = entry(document.cells, "bc", "ant", 4)
+    assert guess["forecast_core_s"] == pytest.approx(
+        11 * 4.0 * relative_cost("bc", "ant") / relative_cost("bc", "hopper")
+    )
+    assert guess["forecast_basis"] == "guessed"
+    for row in document.cells:
+        assert (row["command"] is None) == (row["n_seeds"] > 0) == (row["forecast_core_s"] is None)
+    missing = document.text(["table1"], "md").split("## Not run")[1]
+    total = sum(row["forecast_core_s"] for row in document.cells if row["task"] in ("ant", "walker2d")) / 3600
+    assert "`bench run --table1 --preset full --tasks " in missing
+    assert total > 0
+
+
+def test_no_cost_known_at_all_is_no_forecast() -> None:
+    assert forecast("bc", "hopper", {}) is None
+    assert forecast("mgail-basic", "acrobot", {("bc", "hopper"): 5.0}).basis == "guessed"
+    assert forecast("bc", "hopper", {("bc", "hopper"): 5.0}) == Forecast(55.0, "measured")
 
 
 def test_verdicts_compare_fractions_of_the_expert(document: Document) -> None:
