@@ -95,6 +95,8 @@ _TEX = {
     ">": "$>$",
     "×": r"$\times$",
     "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "≈": r"$\approx$",
     "…": r"\dots{}",
     "▲": r"$\blacktriangle$",
     "▼": r"$\blacktriangledown$",

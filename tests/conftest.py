@@ -1,9 +1,11 @@
+import itertools
 import json
 import os
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +127,23 @@ def write_run(tmp_path: Path) -> WriteRun:
         return folder
 
     return write
+
+
+@pytest.fixture
+def covered_texts() -> Callable[[Any], list[tuple[str, str]]]:
+    """A function that returns the pairs of a figure's texts of which one covers the other, tick labels apart."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+    from matplotlib.transforms import Bbox
+
+    def covered(figure: Any) -> list[tuple[str, str]]:
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        axis = [one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)]
+        ticks = {text for one in axis for text in one.findobj(Text)} - {one.label for one in axis}
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text not in ticks]
+        boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
+        assert len(boxes) > 5
+        return [(a, b) for (a, one), (b, other) in itertools.combinations(boxes, 2) if Bbox.intersection(one, other)]
+
+    return covered

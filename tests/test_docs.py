@@ -1,5 +1,6 @@
 """The documents: links lead somewhere, commands are understood, stated defaults are the defaults."""
 
+import doctest
 import json
 import re
 import shlex
@@ -13,11 +14,14 @@ from algorithms import gail, mgail_settings, resolve
 from algorithms.bc import BCConfig
 from algorithms.gail import GAILConfig
 from algorithms.mgail_settings import MGAILConfig
+from analysis.load import title as title_of
+from analysis.statistics import POOLED, paper_tests
+from analysis.wording import finding, number, p_text, scope_text
 from bench.cli import parser
 from bench.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", "REPRODUCTION.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "REPRODUCTION.md", "STATISTICS.md", "CONTRIBUTING.md"]
 
 
 def text_of(name: str) -> str:
@@ -37,6 +41,12 @@ def commands_of(name: str) -> list[list[str]]:
     lines = [line for block in blocks for line in block.splitlines()]
     lines += re.findall(r"`(bench (?:run|analyze|expert|dataset|publish|status|evaluate|watch) [^`]*)`", text)
     return [words for line in lines if (words := shlex.split(line, comments=True)) and words[0] in ("bench", "make")]
+
+
+def text_between(name: str, mark: str) -> list[str]:
+    """Return the lines of a document between the comments ``mark:begin`` and ``mark:end``."""
+    text = (ROOT / name).read_text()
+    return text.split(f"<!-- {mark}:begin -->")[1].split(f"<!-- {mark}:end -->")[0].splitlines()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -152,6 +162,29 @@ def test_the_results_in_the_readme_are_the_committed_ones():
         for title, shown in zip(header[2:], row[2:], strict=True):
             scores = [cell["normalised"] for cell in of_task if cell["algorithm"] == names[title]]
             assert shown == (f"{sum(scores) / len(scores):.2f}" if scores else "not run"), (row[0], title)
+
+
+def test_the_worked_examples_of_the_statistics_work():
+    text = re.sub(r"^ *```.*$", "", (ROOT / "STATISTICS.md").read_text(), flags=re.M)  # a fence is no output
+    examples = doctest.DocTestParser().get_doctest(text, {}, "STATISTICS.md", None, None)
+    assert len(examples.examples) > 15
+    outcome = doctest.DocTestRunner().run(examples)
+    assert outcome.failed == 0
+
+
+def test_the_papers_sentence_is_re_examined_as_the_tests_say():
+    lines = text_between("STATISTICS.md", "paper")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+    stated = {(row[0], row[1]): row[2:] for row in rows}
+    tests = {(title_of(row["b"]), scope_text(row)): row for row in paper_tests()}
+    assert stated.keys() == {key for key in tests if key[0] == "GAIL" or tests[key]["scope"] in POOLED}
+    for key, (cells, ties, statistic, p, effect, sentence) in stated.items():
+        row = tests[key]
+        assert [cells, ties] == [str(row["n_pairs"]), str(row["n_zero"])]
+        assert [statistic, p] == [number(row["statistic"], 1), p_text(row["p_value"])]
+        assert effect == number(row["effect_rank_biserial"])
+        decided = {"MGAIL": "holds", "undecided": "does not hold", "undefined": "no test: all equal"}
+        assert sentence == decided.get(finding(row), finding(row))
 
 
 def test_the_readme_shows_every_film_strip():

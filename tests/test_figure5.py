@@ -2,15 +2,10 @@
 
 import re
 import zlib
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-from matplotlib.transforms import Bbox
 
 from analysis import figure5, plotting
 from analysis.load import Results
@@ -69,7 +64,7 @@ def test_curves_of_other_methods_leave_every_panel_not_run(write_run, tmp_path: 
 
 
 @pytest.mark.parametrize("missing", ["mgail-basic", "mgail-advanced", "hopper"])
-def test_no_text_covers_another(write_run, tmp_path: Path, missing: str) -> None:
+def test_no_text_covers_another(write_run, tmp_path: Path, covered_texts, missing: str) -> None:
     """In panels of which one method was not run, and beside a panel of which nothing was."""
     for task in TASKS.values():
         for seed in range(11 if task.discrete else 5):
@@ -79,18 +74,6 @@ def test_no_text_covers_another(write_run, tmp_path: Path, missing: str) -> None
                     write_run(*place, [3600.0 + seed] * 50, curve=[20, 900], references=(3641.0, 17.0))
     found = read_runs([tmp_path / "runs"])
     assert covered_texts(figure5.draw(found, figure5.curves(found))) == []
-
-
-def covered_texts(figure: Figure) -> list[tuple[str, str]]:
-    """Return the pairs of texts of which one covers the other, tick labels apart."""
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    axis = [one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)]
-    ticks = {text for one in axis for text in one.findobj(Text)} - {one.label for one in axis}
-    texts = [text for text in figure.findobj(Text) if text.get_text() and text not in ticks]
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in texts]
-    assert len(boxes) > 12
-    return [(a, b) for (a, one), (b, other) in combinations(boxes, 2) if Bbox.intersection(one, other)]
 
 
 def test_lines_stand_at_expert_and_random_and_colours_are_the_papers(write_run, tmp_path: Path) -> None:

@@ -11,7 +11,14 @@ import scipy.stats
 from analysis import statistics
 from analysis.foreign import read_episodes
 from analysis.load import Results
-from analysis.robust import improvement, improvement_interval, interquartile_mean, iqm_interval
+from analysis.robust import (
+    improvement,
+    improvement_interval,
+    interquartile_mean,
+    iqm_interval,
+    mean_interval,
+    profile,
+)
 from analysis.wilcoxon import EXACT_LIMIT, holm, null_distribution, shift_interval, signed_rank
 from bench.errors import UserError
 
@@ -82,6 +89,15 @@ def test_seven_pairs_two_zeros_five_wins() -> None:
     assert outcome.rank_biserial == 1.0
     assert outcome.median_difference == 2.0
     assert (outcome.shift_low, outcome.shift_high) == (None, None)
+
+
+def test_seven_pairs_two_zeros_five_wins_of_equal_sizes() -> None:
+    outcome = signed_rank(
+        [3, 3, 5, 4, 5, 2, 4], [1, 3, 3, 3, 3, 2, 3]
+    )  # ranks 4 4 1.5 4 1.5
+    assert (outcome.n_pairs, outcome.n_zero, outcome.w_plus, outcome.p_value) == (7, 2, 15.0, 0.0625)
+    theirs = scipy.stats.wilcoxon([2, 2, 1, 2, 1], method=scipy.stats.PermutationMethod(n_resamples=np.inf))
+    assert (outcome.statistic, outcome.p_value) == (theirs.statistic, theirs.pvalue)
 
 
 def test_w_and_effect_by_hand() -> None:
@@ -184,6 +200,23 @@ def test_bootstrap_intervals_are_the_same_every_time_and_cover() -> None:
     assert improvement_interval([sure]) == (1.0, 1.0, 1.0)
 
 
+def test_mean_interval_is_scipys_percentile_bootstrap_up_to_chance() -> None:
+    values = np.random.default_rng(1).normal(size=(25, 1))
+    low, high = mean_interval(values)
+    theirs = scipy.stats.bootstrap((values[:, 0],), np.mean, method="percentile", rng=np.random.default_rng(2))
+    assert [low[0], high[0]] == pytest.approx(list(theirs.confidence_interval), abs=0.05)
+    assert mean_interval(values[:1]) == (None, None)
+
+
+def test_profile_weighs_cells_alike() -> None:
+    cells = [np.array([0.2, 0.6]), np.array([0.5, 0.5, 0.5, 1.0])]
+    share, low, high = profile(cells, np.array([0.0, 0.2, 0.5, 0.9, 1.0]))
+    assert share.tolist() == [1.0, 0.75, 0.375, 0.125, 0.0]  # above, not at: 1/2 and 4/4, 1/2 and 1/4, 0 and 1/4
+    assert (low <= share).all()
+    assert (share <= high).all()
+    assert (low[1], high[1]) == (0.5, 1.0)
+
+
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 
@@ -272,6 +305,33 @@ def test_no_common_seed(tmp_path: Path) -> None:
     assert (cell["n_pairs"], cell["p_value"], cell["p_holm"]) == (0, None, None)
     assert "no seed in common" in cell["note"]
     assert only(tests, scope="all")["n_pairs"] == 1
+
+
+def test_opposite_signs_of_ranks_and_mean_are_told(tmp_path: Path) -> None:
+    """a wins five of six by little, b the sixth by much."""
+    differences = [1.0, 3.0, 4.0, -48.0, 2.0, 5.0]
+    rows = [("A", "hopper", 4, seed, 200 + d) for seed, d in enumerate(differences)]
+    rows += [("B", "hopper", 4, seed, 200.0) for seed in range(6)]
+    for a, b, sign in (("A", "B", 1), ("B", "A", -1)):
+        cell = only(statistics.tests(table(tmp_path, rows), [(a, b)]), scope="cell")
+        assert (cell["mean_difference"], cell["median_difference"]) == (sign * -5.5, sign * 2.5)
+        assert (cell["mean_a"] - cell["mean_b"]) == cell["mean_difference"]
+        assert cell["effect_rank_biserial"] == pytest.approx(sign * 9 / 21)
+        assert "ranks and means disagree: ranks favour A, the mean difference favours B" in cell["note"]
+
+
+def test_champions_beat_every_other_method_of_their_cell(tmp_path: Path) -> None:
+    def rows(**means: float) -> list[tuple]:
+        return [(name, "hopper", 4, seed, mean + seed * 0.1) for name, mean in means.items() for seed in range(7)]
+
+    champions = statistics.champions(table(tmp_path, rows(A=3, B=2, C=1)))
+    assert champions == {("A", "hopper", 4): 2 / 2**7}
+    assert statistics.champions(table(tmp_path, rows(A=3, B=3, C=1))) == {}  # nobody beats everybody
+    assert statistics.champions(table(tmp_path, rows(A=3))) == {}
+    beaten_by_a_control = rows(**{"bc": 3, "gail-trpo": 2, "gail-trpo+minus": 4})
+    assert set(statistics.champions(table(tmp_path, beaten_by_a_control))) == {("bc", "hopper", 4)}
+    alone = [*rows(A=3, B=2), *(("B", "ant", 4, seed, 1.0) for seed in range(7))]
+    assert set(statistics.champions(table(tmp_path, alone))) == {("A", "hopper", 4)}
 
 
 def test_normalised_scale_where_every_cell_has_references(tmp_path: Path) -> None:
