@@ -92,9 +92,7 @@ def test_seven_pairs_two_zeros_five_wins() -> None:
 
 
 def test_seven_pairs_two_zeros_five_wins_of_equal_sizes() -> None:
-    outcome = signed_rank(
-        [3, 3, 5, 4, 5, 2, 4], [1, 3, 3, 3, 3, 2, 3]
-    )  # ranks 4 4 1.5 4 1.5
+    outcome = signed_rank([3, 3, 5, 4, 5, 2, 4], [1, 3, 3, 3, 3, 2, 3])  # ranks 4 4 1.5 4 1.5
     assert (outcome.n_pairs, outcome.n_zero, outcome.w_plus, outcome.p_value) == (7, 2, 15.0, 0.0625)
     theirs = scipy.stats.wilcoxon([2, 2, 1, 2, 1], method=scipy.stats.PermutationMethod(n_resamples=np.inf))
     assert (outcome.statistic, outcome.p_value) == (theirs.statistic, theirs.pvalue)
