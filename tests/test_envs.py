@@ -179,6 +179,20 @@ def test_simulator_states_can_be_set(name: str):
 
 
 @pytest.mark.parametrize("name", ALL)
+def test_states_that_look_like_observations(name: str):
+    """Where the observation shows positions and velocities; contact forces and inertias follow from the solver."""
+    task, _ = limited(name)
+    env, other = make_env(task, ROWS), make_env(task, ROWS)
+    observations, _ = env.reset(seed=0)
+    observations = play(env, task, observations, 20, seed=0)[-5]
+    other.reset(seed=9)
+    rows = np.arange(ROWS)
+    placed = other.set_simulator_states(rows, env.states_of(observations))
+    shown = None if task.discrete else env._model.nq + env._model.nv - env.unseen
+    np.testing.assert_allclose(placed[:, :shown], observations[:, :shown], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_what_a_step_returned_stays_as_it_was(name: str):
     task, _ = limited(name)
     env = make_env(task, ROWS)

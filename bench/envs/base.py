@@ -142,6 +142,13 @@ class ExactVectorEnv(VectorEnv):
         self._elapsed[rows] = 0
         return self._place(np.asarray(rows), states)
 
+    def states_of(self, observations: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the simulator's states [K, D] that look like observations [K, S]; what these do not show is 0.
+
+        A MuJoCo task does not show where along the ground it is, and some clip their velocities.
+        """
+        raise NotImplementedError
+
     def _simulate(
         self, actions: NDArray, rows: Index
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

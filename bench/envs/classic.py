@@ -51,6 +51,9 @@ class ClassicVectorEnv(ExactVectorEnv):
     def simulator_states(self, rows: NDArray[np.integer] | None = None) -> Floats:  # noqa: D102
         return self._state.copy() if rows is None else self._state[rows]
 
+    def states_of(self, observations: Floats) -> Floats:  # noqa: D102
+        return observations.copy()
+
     def _save_simulator(self) -> Floats:
         return self._state.copy()
 
@@ -154,6 +157,10 @@ class Acrobot(ClassicVectorEnv):
         angles = state[:, :2]
         trigonometric = np.stack([np.cos(angles), np.sin(angles)], axis=2).reshape(len(state), 4)
         return _widened(np.concatenate([trigonometric, state[:, 2:]], axis=1))
+
+    def states_of(self, observations: Floats) -> Floats:  # noqa: D102
+        cos1, sin1, cos2, sin2 = observations[:, :4].T
+        return np.column_stack([np.arctan2(sin1, cos1), np.arctan2(sin2, cos2), observations[:, 4:]])
 
     def _derivative(self, state: Floats, torque: Floats) -> Floats:
         """Time derivative of the state for states [4, K] and torques [K]."""

@@ -64,6 +64,7 @@ class Ant(MujocoVectorEnv):
 
     model_file = "ant.xml"
     frame_skip = 5
+    unseen = 2
     reset_noise = 0.1
     normal_velocities = True
     contact_forces = True
@@ -88,6 +89,7 @@ class Humanoid(MujocoVectorEnv):
 
     model_file = "humanoid.xml"
     frame_skip = 5
+    unseen = 2
     reset_noise = 1e-2
     contact_forces = True
     derived = ("cinert", "cvel", "qfrc_actuator", "cfrc_ext", "xipos")

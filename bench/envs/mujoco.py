@@ -91,6 +91,7 @@ class MujocoVectorEnv(ExactVectorEnv):
     reset_noise: ClassVar[float]
     normal_velocities: ClassVar[bool] = False  # initial velocities are drawn from a normal, not a uniform distribution
     derived: ClassVar[tuple[str, ...]] = ()
+    unseen: ClassVar[int] = 1  # leading positions that are not observed; the rest of qpos and qvel leads observations
     contact_forces: ClassVar[bool] = False  # computed only where they are read: they do not change the dynamics
 
     def __init__(self, num_envs: int, horizon: int, threads: int = 1):
@@ -178,6 +179,10 @@ class MujocoVectorEnv(ExactVectorEnv):
 
     def simulator_states(self, rows: NDArray[np.integer] | None = None) -> Floats:  # noqa: D102
         return self._values[:, self._columns["state"]][slice(None) if rows is None else rows].copy()
+
+    def states_of(self, observations: Floats) -> Floats:  # noqa: D102
+        seen = observations[:, : self._model.nq + self._model.nv - self.unseen]
+        return np.concatenate([np.zeros((len(seen), self.unseen)), seen], axis=1)
 
     def _save_simulator(self) -> Floats:
         return self._values.copy()
