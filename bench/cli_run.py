@@ -29,6 +29,8 @@ can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajec
   bench run --table1 --preset smoke --out smoke       every entry for a second or two: proves that everything works
   bench run --table1 --preset full                    our tuned budgets, every entry, 11 seeds
   bench run --figure5                                 both MGAIL variants on all tasks
+  bench run --ablations --out ablations               what each ingredient of MGAIL is worth (then: bench analyze
+                                                      --interactions --runs ablations)
   bench run --table1 --preset full --tasks cartpole,acrobot --seeds 5 --dry-run
   bench run --task hopper --algorithm mgail-advanced --trajectories 4 --seed 0 --set horizon=50 --label long
   bench run --task cartpole --algorithm my_method.py:MyMethod --trajectories 1 --seed 0
@@ -46,6 +48,13 @@ def add_parser(commands: Any) -> None:
     what = parser.add_argument_group("what to run")
     what.add_argument("--table1", action="store_true", help="the entries of Table 1")
     what.add_argument("--figure5", action="store_true", help="the learning curves of Figure 5")
+    what.add_argument(
+        "--ablations",
+        nargs="?",
+        const="",
+        metavar="A,B",
+        help="MGAIL's recipe with one ingredient taken away at a time (default: all, on hopper, seeds 1000 to 1002)",
+    )
     what.add_argument("--preset", choices=PRESETS, default="quick", help="which entries and budgets (default: quick)")
     what.add_argument("--task", "--tasks", dest="tasks", metavar="A,B", help=f"of {', '.join(TASKS)}")
     what.add_argument(
@@ -106,6 +115,11 @@ def configs_of(args: argparse.Namespace) -> tuple[tuple[RunConfig, ...], bool]:
         "label": args.label,
         "demonstrations": args.demonstrations,
     }
+    if args.ablations is not None:
+        from slurm.ablations import ablations
+
+        labels = names(args.ablations) if args.ablations else None
+        return ablations(labels, tasks, algorithms, sizes, chosen, preset=args.preset, **common), False
     if args.table1 or args.figure5:
         if tasks is None:
             tasks = _tasks_with_demonstrations(args)
