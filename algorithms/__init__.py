@@ -40,12 +40,12 @@ class Entry:
         layers = [self.settings, self.tuned.get(task, {})]
         if preset == "paper":
             layers.append(self.paper.get(task, {}))
-        elif preset == "smoke":
-            layers.append(self.smoke)
         if variant is not None:
             if variant not in self.variants:
                 raise unknown("variant", variant, tuple(self.variants) or ("none of this method",))
             layers.append(self.variants[variant])
+        if preset == "smoke":
+            layers.append(self.smoke)
         return layers
 
 
@@ -54,10 +54,18 @@ ALGORITHMS: dict[str, Entry] = {
     "gail-reinforce": Entry(gail.GAIL, {"generator": "reinforce"}, gail.REINFORCE_TUNED, gail.PAPER, gail.SMOKE),
     "gail-trpo": Entry(gail.GAIL, {"generator": "trpo"}, gail.TRPO_TUNED, gail.PAPER, gail.SMOKE),
     "mgail-basic": Entry(
-        mgail.MGAIL, {"forward_model": "basic"}, mgail_settings.BASIC_TUNED, smoke=mgail_settings.SMOKE
+        mgail.MGAIL,
+        {"forward_model": "basic"},
+        mgail_settings.BASIC_TUNED,
+        smoke=mgail_settings.SMOKE,
+        variants={"authors": mgail_settings.AUTHORS},
     ),
     "mgail-advanced": Entry(
-        mgail.MGAIL, {"forward_model": "advanced"}, mgail_settings.ADVANCED_TUNED, smoke=mgail_settings.SMOKE
+        mgail.MGAIL,
+        {"forward_model": "advanced"},
+        mgail_settings.ADVANCED_TUNED,
+        smoke=mgail_settings.SMOKE,
+        variants={"authors": mgail_settings.AUTHORS},
     ),
 }
 

@@ -12,13 +12,13 @@ from torch.nn.functional import softplus
 from bench.policy import mlp
 
 
-def discriminator_loss(agent_logits: Tensor, expert_logits: Tensor) -> Tensor:
-    """Return the cross entropy -E_agent[log D] - E_expert[log(1 - D)] of logits [B].
+def discriminator_loss(agent_logits: Tensor, expert_logits: Tensor, expert_weight: float = 1.0) -> Tensor:
+    """Return the cross entropy -E_agent[log D] - w E_expert[log(1 - D)] of logits [B]; the paper has w = 1.
 
     -log sigmoid(x) = softplus(-x) and -log(1 - sigmoid(x)) = softplus(x).
     """
     assert agent_logits.ndim == expert_logits.ndim == 1
-    return softplus(-agent_logits).mean() + softplus(expert_logits).mean()
+    return softplus(-agent_logits).mean() + expert_weight * softplus(expert_logits).mean()
 
 
 def input_slope(network: nn.Module, x: Tensor) -> Tensor:
@@ -48,6 +48,19 @@ def gradient_penalty(network: nn.Module, x: Tensor) -> Tensor:
     return (input_slope(network, x).norm(dim=-1) - 1).clamp_min(0).square().mean()
 
 
+class Dropout(nn.Module):
+    """Drops a share of its inputs at random, from a stream of its own, and scales up what is left."""
+
+    def __init__(self, share: float, generator: torch.Generator):
+        super().__init__()
+        self.kept = 1 - share
+        self.generator = generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x [..., I] with units dropped."""
+        return x * torch.empty_like(x).bernoulli_(self.kept, generator=self.generator) / self.kept
+
+
 class Discriminator:
     """A network on normalised (state, action) rows [B, S + A] -> logit [B], and its optimiser."""
 
@@ -59,11 +72,16 @@ class Discriminator:
         penalty: float,
         init: torch.Generator,
         generator: torch.Generator,
+        dropout: float = 0.0,
+        expert_weight: float = 1.0,
     ):
         self.network = mlp([inputs, *hidden, 1], generator=init)
+        if dropout:
+            self.network.insert(len(self.network) - 1, Dropout(dropout, generator))
         self.optimiser = torch.optim.Adam(self.network.parameters(), learning_rate, fused=True)
         self.penalty = penalty
         self.generator = generator
+        self.expert_weight = expert_weight
 
     def logits(self, x: Tensor) -> Tensor:
         """Return logits, positive for the agent: [..., I] -> [...]."""
@@ -72,7 +90,7 @@ class Discriminator:
     def update(self, agent: Tensor, expert: Tensor) -> dict[str, float]:
         """Take one step on equally many agent and expert rows [B, I]; the penalty acts on lines between them."""
         agent_logits, expert_logits = self.logits(torch.cat([agent, expert])).chunk(2)
-        loss = discriminator_loss(agent_logits, expert_logits)
+        loss = discriminator_loss(agent_logits, expert_logits, self.expert_weight)
         if self.penalty:
             mix = torch.empty(len(agent), 1).uniform_(generator=self.generator)
             loss = loss + self.penalty * gradient_penalty(self.network, torch.lerp(expert, agent, mix))

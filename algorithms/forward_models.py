@@ -3,15 +3,30 @@
 Both predict the change of the normalised state [ours: the same for both; residuals are easier to learn].
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from algorithms.adjoint import record, record_gru
+from algorithms.adjoint import Array, GRUTape, PerceptronTape, Step
 from bench.policy import mlp
 
-Pull = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+class ModelTape(Protocol):
+    """What a forward model computed along H steps of B rows (see `algorithms.adjoint`)."""
+
+    def load(self) -> None:
+        """Read the model's weights as they are now."""
+        ...
+
+    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+        """Return the change of state and the next memory at a step, or at all of them if there is no memory."""
+        ...
+
+    def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
+        """Return the cotangents of a step's x, u and memory for those of its change and next memory."""
+        ...
 
 
 class ForwardModel(nn.Module):
@@ -42,19 +57,41 @@ class ForwardModel(nn.Module):
             changes.append(change)
         return torch.stack(changes)
 
-    def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
-        """Return the change, the next memory and a pullback of their cotangents to x, u and memory."""
+    def record(self, horizon: int, batch: int) -> ModelTape:
+        """Return an empty tape of the model."""
+        return GraphModelTape(self, horizon)
+
+
+class GraphModelTape:
+    """The tape of any model: a graph per step."""
+
+    def __init__(self, model: ForwardModel, horizon: int):
+        self.model = model
+        self.steps: list[tuple[list[Tensor], tuple[Tensor, Tensor]]] = [
+            ([], (torch.empty(0), torch.empty(0)))
+        ] * horizon
+
+    def load(self) -> None:
+        """Do nothing: every step asks the model itself."""
+
+    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+        """Return change and memory; see `ModelTape`."""
+        if isinstance(t, slice):
+            return np.stack([self.forward(i, *row, memory)[0] for i, row in enumerate(zip(x, u, strict=True))]), memory
         with torch.enable_grad():
-            leaves = [part.detach().requires_grad_() for part in (x, u, memory)]
-            outputs = self(*leaves)
+            leaves = [torch.tensor(part).requires_grad_() for part in (x, u, memory)]
+            self.steps[t] = leaves, self.model(*leaves)
+        change, following = self.steps[t][1]
+        return change.detach().numpy(), following.detach().numpy()
 
-        def pullback(to_change: Tensor, to_memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            parts = torch.autograd.grad(
-                outputs, leaves, (to_change, to_memory), retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            return parts[0], parts[1], parts[2]
-
-        return outputs[0].detach(), outputs[1].detach(), pullback
+    def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
+        """Return the cotangents; see `ModelTape`."""
+        leaves, outputs = self.steps[t]
+        cotangents = (torch.tensor(to_change), torch.tensor(to_memory))
+        parts = torch.autograd.grad(
+            outputs, leaves, cotangents, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+        return parts[0].numpy(), parts[1].numpy(), parts[2].numpy()
 
 
 class BasicModel(ForwardModel):
@@ -75,15 +112,33 @@ class BasicModel(ForwardModel):
         """Return as `ForwardModel.unroll`, all steps at once."""
         return self(states, actions, memory)[0]
 
-    def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
-        """Return as `ForwardModel.record`, from stored activations."""
-        change, pull = record(self.network, torch.cat([x, u], -1))
+    def record(self, horizon: int, batch: int) -> ModelTape:
+        """Return as `ForwardModel.record`, without graphs."""
+        return BasicTape(self, horizon, batch)
 
-        def pullback(to_change: Tensor, to_memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            to_input = pull(to_change)
-            return to_input[..., : self.state_size], to_input[..., self.state_size :], to_memory
 
-        return change, memory, pullback
+class BasicTape:
+    """The tape of the basic model."""
+
+    def __init__(self, model: BasicModel, horizon: int, batch: int):
+        self.size = model.state_size
+        self.network = PerceptronTape(model.network, horizon, batch)
+
+    def load(self) -> None:
+        """Read the weights."""
+        self.network.load()
+
+    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+        """Return change and memory; see `ModelTape`."""
+        inputs = self.network.inputs[t]
+        inputs[..., : self.size] = x
+        inputs[..., self.size :] = u
+        return self.network.run(t), memory
+
+    def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
+        """Return the cotangents; see `ModelTape`."""
+        to_input = self.network.pull(t, to_change)
+        return to_input[:, : self.size], to_input[:, self.size :], to_memory
 
 
 class AdvancedModel(ForwardModel):
@@ -130,23 +185,47 @@ class AdvancedModel(ForwardModel):
             encodings = self.cell(rows, self._memory(rows, memory)).view_as(features)
         return self.head(self.state_gate(encodings) * self.action_gate(actions))
 
-    def record(self, x: Tensor, u: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Pull]:
-        """Return as `ForwardModel.record`, from stored activations."""
-        features, pull_features = record(self.state_encoder, x)
-        encoded, pull_cell = record_gru(self.cell, features, self._memory(x, memory))
-        p, pull_p = record(self.state_gate, encoded)
-        q, pull_q = record(self.action_gate, u)
-        change, pull_head = record(self.head, p * q)
+    def record(self, horizon: int, batch: int) -> ModelTape:
+        """Return as `ForwardModel.record`, without graphs."""
+        return AdvancedTape(self, horizon, batch)
 
-        def pullback(to_change: Tensor, to_memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            to_product = pull_head(to_change)
-            to_encoded = pull_p(to_product * q)
-            if self.carried:
-                to_encoded = to_encoded + to_memory
-            to_features, to_previous = pull_cell(to_encoded)
-            return pull_features(to_features), pull_q(to_product * p), to_previous if self.carried else to_memory
 
-        return change, encoded if self.carried else memory, pullback
+class AdvancedTape:
+    """The tape of the advanced model."""
+
+    def __init__(self, model: AdvancedModel, horizon: int, batch: int):
+        self.carried = model.carried
+        parts = (model.state_encoder, model.state_gate, model.action_gate, model.head)
+        self.encoder, self.state_gate, self.action_gate, self.head = (
+            PerceptronTape(part, horizon, batch) for part in parts
+        )
+        self.cell = GRUTape(model.cell, horizon, batch)
+        self.ones = np.ones((batch, model.width), self.cell.n.dtype)
+
+    def load(self) -> None:
+        """Read the weights."""
+        for part in (self.encoder, self.state_gate, self.action_gate, self.head, self.cell):
+            part.load()
+
+    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+        """Return change and memory; see `ModelTape`."""
+        if isinstance(t, slice):
+            return np.stack([self.forward(i, *row, memory)[0] for i, row in enumerate(zip(x, u, strict=True))]), memory
+        encoded = self.cell.forward(t, self.encoder.forward(t, x), memory if self.carried else self.ones)
+        product = self.head.inputs[t]
+        np.multiply(self.state_gate.forward(t, encoded), self.action_gate.forward(t, u), out=product)
+        return self.head.run(t), encoded if self.carried else memory
+
+    def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
+        """Return the cotangents; see `ModelTape`."""
+        to_product = self.head.pull(t, to_change)
+        p, q = self.state_gate.values[-1][t], self.action_gate.values[-1][t]
+        to_u = self.action_gate.pull(t, to_product * p)
+        to_encoded = self.state_gate.pull(t, np.multiply(to_product, q, out=to_product))
+        if self.carried:
+            np.add(to_encoded, to_memory, out=to_encoded)
+        to_features, to_previous = self.cell.pull(t, to_encoded)
+        return self.encoder.pull(t, to_features), to_u, to_previous if self.carried else to_memory
 
 
 def make_model(kind: str, state: int, action: int, width: int, memory: str, generator: torch.Generator) -> ForwardModel:

@@ -8,6 +8,7 @@ What differs from the paper and from the authors' code is listed in REPRODUCTION
 """
 
 from collections.abc import Mapping
+from math import nan
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,19 +17,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot, sigmoid
 
+from algorithms.adjoint import Tape, record
 from algorithms.average import follow
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.discriminator import Discriminator
 from algorithms.forward_models import make_model
 from algorithms.mgail_settings import MGAILConfig
 from algorithms.normalize import set_mixed_scale
-from algorithms.recursion import GaussianHead, GumbelHead, Head, cotangents, walk
+from algorithms.recursion import GaussianHead, GumbelHead, Head, Walk
 from algorithms.replay import Segment, SequenceBuffer
 from bench.algorithm import AlgorithmConfig, Metrics
 from bench.policy import Policy
 from bench.seeding import Streams
 from bench.tasks import Task
 from bench.trajectory import Demonstrations
+
+_DISCRIMINATOR_METRICS = ("discriminator_loss", "discriminator_accuracy")
+COST_ROWS = 320  # of D at a time: what a block takes stays in the caches
+_POLICY_METRICS = ("cost", "gradient_norm", "adjoint_norm")
 
 
 class MGAIL:
@@ -57,6 +63,8 @@ class MGAIL:
             config.gradient_penalty,
             streams.torch("discriminator"),
             streams.torch("penalty"),
+            config.discriminator_dropout,
+            config.expert_weight,
         )
         self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
         self.policy_optimiser = torch.optim.Adam(self.learner.network.parameters(), config.policy_rate, fused=True)
@@ -65,7 +73,9 @@ class MGAIL:
         )
         self.demonstrations = demonstrations
         self.expert = self._expert_rows()
-        self.head = self._head()
+        self.walk = Walk(self.learner.network, self.model, self._head())
+        self._cost_tape: Tape | None = None
+        self._cost_rows = 0
         if config.init == "bc":
             pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
         self.policy.load_state_dict(self.learner.state_dict())
@@ -101,15 +111,26 @@ class MGAIL:
         fraction = max(config.final_rate, 1 - self.iteration / config.iterations)
         for _ in range(config.model_steps):
             metrics = {"model_error": self._update_model()}
-        metrics |= self._update_discriminator(fraction)
-        metrics |= self._update_policy(fraction)
+        turn = config.turns and self.iteration // config.turns % 2  # D's comes first
+        metrics |= self._update_discriminator(fraction) if not turn else dict.fromkeys(_DISCRIMINATOR_METRICS, nan)
+        metrics |= self._update_policy(fraction) if turn or not config.turns else dict.fromkeys(_POLICY_METRICS, nan)
         self.iteration += 1
         return metrics
 
     def _act(self, vector_steps: int) -> None:
         """Lines 3-4: act with the current policy and push (s, a, s') and the noise into the buffer."""
-        for _ in range(vector_steps):
-            self._push(*self._step())
+        for step in range(1, vector_steps + 1):
+            observations, u, successors, noise, done = self._step()
+            if self.config.starts == "expert" and step == vector_steps:
+                done = np.ones_like(done)
+                self._begin_at_demonstrations()
+            self._push(observations, u, successors, noise, done)
+
+    def _begin_at_demonstrations(self) -> None:
+        """Put every environment into the state of a demonstrated pair."""
+        chosen = torch.randint(len(self.expert), (self.env.num_envs,), generator=self.batches).numpy()
+        states = self.env.states_of(self.demonstrations.observations[chosen])
+        self.observations = self.env.set_simulator_states(np.arange(self.env.num_envs), states)
 
     def _warm_up(self, vector_steps: int) -> None:
         """Fill the buffer; before that, random actions may show how far observations reach."""
@@ -129,7 +150,7 @@ class MGAIL:
         policy, observations = self.learner, self.observations
         noise = self._noise((len(observations), policy.action_size))
         output = torch.zeros_like(noise) if at_random else policy(policy.normalise(observations))
-        u = self.head.draw(output, noise)
+        u = self.walk.head.draw(output, noise)
         self.observations, _, terminated, truncated, info = self.env.step(
             u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         )
@@ -183,10 +204,10 @@ class MGAIL:
         segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, self._burn_in)
         if config.segments == "fresh":
             return segment, self._noise(tuple(segment.actions.shape))
-        if isinstance(self.head, GumbelHead):
+        if isinstance(self.walk.head, GumbelHead):
             with torch.no_grad():
                 logits = self.learner(segment.states)
-            return segment, self.head.posterior_noise(logits, segment.actions, self.actions)
+            return segment, self.walk.head.posterior_noise(logits, segment.actions, self.actions)
         with torch.no_grad():  # xi = (a - mu) / sigma
             return segment, (segment.actions - self.learner(segment.states)) / self.learner.log_std.exp()
 
@@ -198,15 +219,12 @@ class MGAIL:
         """Lines 9-14: walk the recursion and descend the cost."""
         config, network = self.config, self.learner.network
         segment, noise = self._segment()
-        fresh = config.segments == "fresh"
-        walked = walk(network, self.model, self.head, segment, noise, fresh, config.correction_clip)
-        rows = torch.cat([walked.states, walked.actions], -1)
-        cost, slope = self._cost(rows)
-        to_outputs, j_s = cotangents(
-            walked, slope, segment, self.head, config.gamma, config.entropy, config.adjoint_clip
-        )
-        self.policy_optimiser.zero_grad()
-        network(walked.states.flatten(0, 1)).backward(to_outputs.flatten(0, 1) / len(to_outputs))
+        walk = self.walk
+        walk.forward(segment, noise, config.segments == "fresh", config.correction_clip)
+        cost, slope = self._cost(torch.cat([walk.states, walk.actions], -1))
+        found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip)
+        for parameter, part in zip(network.parameters(), found.parameters, strict=True):
+            parameter.grad = part.div_(len(segment.states))  # of the mean over the steps
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
         self.policy_optimiser.param_groups[0]["lr"] = config.policy_rate * fraction
         self.policy_optimiser.step()
@@ -214,7 +232,7 @@ class MGAIL:
         return {
             "cost": cost.mean().item(),
             "gradient_norm": norm.item(),
-            "adjoint_norm": j_s.mean().item(),
+            "adjoint_norm": found.adjoint_norm.mean().item(),
         }
 
     def _cost(self, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -222,11 +240,19 @@ class MGAIL:
 
         d(-log(1 - sigmoid(l)))/dl = D; dD/dl = D (1 - D).
         """
-        rows = rows.requires_grad_()
-        logits = self.discriminator.logits(rows)
-        cost, slope = step_cost(logits.detach(), self.config.objective)
-        (gradient,) = torch.autograd.grad(logits, rows, slope)
-        return cost, gradient
+        flat = rows.flatten(0, 1).numpy()
+        size = min(COST_ROWS, len(flat))
+        if self._cost_tape is None or self._cost_rows != size:
+            self._cost_tape, self._cost_rows = record(self.discriminator.network, 1, size), size
+        tape = self._cost_tape
+        tape.load()
+        cost, slope = torch.empty(len(flat), 1), np.empty_like(flat)
+        for first in [*range(0, len(flat) - size, size), len(flat) - size]:
+            block = slice(first, first + size)
+            logits = torch.from_numpy(tape.forward(0, flat[block]))
+            cost[block], of_logits = step_cost(logits, self.config.objective)
+            slope[block] = tape.pull(0, of_logits.numpy())
+        return cost.view(rows.shape[:-1]), torch.from_numpy(slope).view_as(rows)
 
     def act(self, observations: NDArray) -> NDArray:
         """Return deterministic actions of the reported policy."""

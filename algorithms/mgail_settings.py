@@ -37,6 +37,11 @@ class MGAILConfig(AlgorithmConfig):
     sigma: float = Field(0.25, gt=0, description="action noise in expert action deviations [ours: 1/4; code: 1/6]")
     env_steps_per_iteration: int = Field(32, gt=0, description="environment steps per pass [ours: measured]")
     warmup_steps: int = Field(6400, ge=0, description="environment steps before the first update [ours]")
+    starts: Literal["task", "expert"] = Field(
+        "task",
+        description="where acting begins: as the task does [paper], or in every pass anew in states of the "
+        "demonstrations, which takes a simulator that can be set [code]",
+    )
     buffer_size: int = Field(50_000, gt=0, description="environment steps kept [code]")
     batch_size: int = Field(64, gt=0, description="segments per policy step [code: 70]")
     model_steps: int = Field(1, gt=0, description="steps of f per pass [ours: per task]")
@@ -44,6 +49,13 @@ class MGAILConfig(AlgorithmConfig):
     model_width: int = Field(200, gt=0, description="width of the forward model [ours: basic 200; code: 100]")
     discriminator_batch: int = Field(128, gt=0, description="agent and expert rows per D step, each [ours]")
     discriminator_hidden: tuple[PositiveInt, ...] = Field((200, 100), description="hidden layers of D [code]")
+    discriminator_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of D's last hidden units dropped [ours: none; code: 0.25]"
+    )
+    expert_weight: float = Field(1.0, gt=0, description="weight of expert pairs in D's loss [paper; code: 0.8]")
+    turns: int = Field(
+        0, ge=0, description="passes after which D and the policy take turns; 0: both learn in every pass [code: 100]"
+    )
     discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
     segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
     gradient_penalty: float = Field(
@@ -155,5 +167,39 @@ _GRU: dict[str, dict[str, Any]] = {
 }
 ADVANCED_TUNED: dict[str, dict[str, Any]] = {
     task: settings | _GRU.get(task, _GRU_MUJOCO) for task, settings in BASIC_TUNED.items()
+}
+# The authors' release, as far as it is settings (REPRODUCTION.md, M16, has the rest); it names all that is tuned above.
+AUTHORS: dict[str, Any] = {
+    "iterations": 20_000,  # there 1e6
+    "num_envs": 7,  # seven rollouts of ten steps a policy step, from expert states
+    "env_steps_per_iteration": 70,
+    "horizon": 10,
+    "segments": "on_policy",
+    "starts": "expert",
+    "turns": 100,
+    "warmup_steps": 50_000,
+    "buffer_size": 50_000,
+    "scale": "demonstrations",
+    "memory": "constant",
+    "model_width": 100,
+    "model_batch": 70,
+    "model_rate": 1e-4,
+    "model_steps": 1,
+    "discriminator_hidden": (200, 100),
+    "discriminator_batch": 70,
+    "discriminator_age": 50_000,
+    "discriminator_rate": 1e-3,
+    "discriminator_dropout": 0.25,
+    "expert_weight": 0.8,
+    "gradient_penalty": 0.0,
+    "hidden": (100, 50),
+    "sigma": 1 / 6,
+    "entropy": 0.0,
+    "temperature": 1.0,
+    "policy_rate": 1e-4,
+    "final_rate": 1.0,
+    "gradient_clip": 200.0,  # there every entry at 2, of a loss times 0.01
+    "adjoint_clip": 1e9,
+    "average": 0.0,
 }
 SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "buffer_size": 3200, "horizon": 5}

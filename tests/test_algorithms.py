@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import ALGORITHMS, resolve
+from algorithms import ALGORITHMS, mgail_settings, resolve
 from bench.algorithm import Algorithm
 from bench.envs import make_env
 from bench.errors import UserError
@@ -36,9 +36,9 @@ def demonstrations_of(task, pairs=40):
     return Demonstrations(np.stack(observations), np.asarray(actions, dtype), zeros, zeros.copy(), {0: 0}, (), "test")
 
 
-def build(name, task_name, seed=1000, overrides=None, wrap=lambda env: env):
+def build(name, task_name, seed=1000, overrides=None, wrap=lambda env: env, variant=None):
     task = TASKS[task_name]
-    cls, config = resolve(name, task_name, "smoke", overrides=overrides)
+    cls, config = resolve(name, task_name, "smoke", variant, overrides)
     return cls(config, task, demonstrations_of(task), wrap(make_env(task, config.num_envs)), Streams(seed))
 
 
@@ -121,6 +121,9 @@ MGAIL_VARIANTS = [
     {"objective": "paper"},
     {"init": "bc", "init_steps": 20},
     {"average": 0.0},
+    {"starts": "expert"},
+    {"discriminator_dropout": 0.25},
+    {"expert_weight": 0.5},
 ]
 
 
@@ -133,6 +136,35 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
         default.iterate()
         assert all(np.isfinite(value) for value in changed.iterate().values())
     assert not same(default.policy.state_dict(), changed.policy.state_dict())
+
+
+@pytest.mark.parametrize("task", ["cartpole", "hopper"])
+@pytest.mark.parametrize("name", ["mgail-basic", "mgail-advanced"])
+def test_the_authors_settings(name, task):
+    """D and the policy take turns, D first; acting starts at demonstrated states; a resumed learner goes on alike."""
+    learner, resumed = (build(name, task, overrides={"turns": 1}, variant="authors") for _ in range(2))
+    first = copy.deepcopy(learner.policy.state_dict())
+    of_d = learner.iterate()
+    assert same(learner.policy.state_dict(), first)
+    demonstrated = learner.env.states_of(learner.demonstrations.observations)
+    for state in learner.env.simulator_states():
+        assert np.isclose(demonstrated, state, atol=1e-6).all(1).any()
+    resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
+    of_policy = learner.iterate()
+    assert not same(learner.policy.state_dict(), first)
+    assert of_d.keys() == of_policy.keys()
+    for metrics, absent in ((of_d, {"cost", "gradient_norm", "adjoint_norm"}), (of_policy, {"discriminator_loss"})):
+        assert {key for key, value in metrics.items() if not np.isfinite(value)} >= absent
+    resumed.iterate()
+    assert same(learner.state_dict(), resumed.state_dict())
+
+
+def test_nothing_tuned_is_left_in_the_authors_settings():
+    for tuned in (mgail_settings.BASIC_TUNED, mgail_settings.ADVANCED_TUNED):
+        for task, settings in tuned.items():
+            config = resolve("mgail-advanced", task, variant="authors")[1]
+            assert set(settings) - set(mgail_settings.AUTHORS) <= config.idle(TASKS[task])
+    assert resolve("mgail-advanced", "hopper", "smoke", "authors")[1].iterations == 2
 
 
 IDLE = [

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from algorithms.discriminator import Discriminator, discriminator_loss, gradient_penalty, input_slope
+from algorithms.discriminator import Discriminator, Dropout, discriminator_loss, gradient_penalty, input_slope
 from bench.policy import mlp
 
 
@@ -13,6 +13,19 @@ def test_loss_by_hand():
     """-log(3/4) for an agent row with D = 3/4, -log(1 - 1/5) for an expert row with D = 1/5."""
     loss = discriminator_loss(torch.tensor([math.log(3.0)]), torch.tensor([math.log(0.25)]))
     torch.testing.assert_close(loss, torch.tensor(-math.log(0.75) - math.log(0.8)))
+
+
+def test_expert_rows_may_weigh_less():
+    """-log(3/4) and 0.8 times -log(4/5)."""
+    loss = discriminator_loss(torch.tensor([math.log(3.0)]), torch.tensor([math.log(0.25)]), 0.8)
+    torch.testing.assert_close(loss, torch.tensor(-math.log(0.75) - 0.8 * math.log(0.8)))
+
+
+def test_dropout_keeps_the_mean():
+    x = torch.full((200_000,), 3.0)
+    dropped = Dropout(0.25, torch.Generator().manual_seed(0))(x)
+    torch.testing.assert_close(dropped.unique(), torch.tensor([0.0, 4.0]))
+    torch.testing.assert_close(dropped.mean(), torch.tensor(3.0), atol=0.02, rtol=0)
 
 
 def test_penalty_by_hand():

@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot, softplus
 from algorithms.adjoint import record
 from algorithms.forward_models import AdvancedModel, BasicModel, ForwardModel
 from algorithms.mgail import step_cost
-from algorithms.recursion import GaussianHead, GumbelHead, cotangents, walk
+from algorithms.recursion import GaussianHead, GumbelHead, Walk
 from algorithms.replay import Segment
 from bench.policy import mlp
 
@@ -86,6 +86,12 @@ def make_segment(discrete, with_ends):
     )
 
 
+def walk_of(policy, model, head, segment, noise, fresh, clip=torch.inf):
+    walk = Walk(policy, model, head)
+    walk.forward(segment, noise, fresh, clip)
+    return walk
+
+
 def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip):
     """Build J as one graph over the whole segment: the definition, with nothing clever in it."""
     with torch.no_grad():
@@ -152,15 +158,14 @@ def test_recursion_equals_unrolled_autograd(policy_kind, model_kind, discrete, k
     loss = unrolled_loss(policy, model, discriminator, segment, segment.noise, head, kind, clip)
     expected = torch.autograd.grad(loss, list(policy.parameters()))
 
-    walked = walk(policy, model, head, segment, segment.noise, kind == "fresh", clip)
-    rows = torch.cat([walked.states, walked.actions], -1).requires_grad_()
+    walk = Walk(policy, model, head)
+    for _ in range(2):  # the second time in the memory of the first
+        walk.forward(segment, segment.noise, kind == "fresh", clip)
+    rows = torch.cat([walk.states, walk.actions], -1).requires_grad_()
     logits = discriminator(rows).squeeze(-1)
     (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), "cross_entropy")[1])
     entropy = ENTROPY if discrete else 0.0
-    to_outputs, _ = cotangents(walked, slope, segment, head, GAMMA, entropy)
-    actual = torch.autograd.grad(
-        policy(walked.states.flatten(0, 1)), list(policy.parameters()), to_outputs.flatten(0, 1)
-    )
+    actual = walk.backward(slope, GAMMA, entropy).parameters
 
     assert max(g.abs().max() for g in expected) > 1e-3
     for mine, reference in zip(actual, expected, strict=True):
@@ -182,10 +187,9 @@ def test_pullbacks_of_any_sequence_of_layers(layers):
     leaf = x.clone().requires_grad_()
     expected = torch.autograd.grad(network(leaf), leaf, cotangent)[0]
     given = x.clone()
-    with torch.no_grad():
-        output, pullback = record(network, given)
-        torch.testing.assert_close(output, network(x))
-        torch.testing.assert_close(pullback(cotangent), expected)
+    tape = record(network, 2, B)
+    torch.testing.assert_close(torch.from_numpy(tape.forward(1, given.numpy())), network(x))
+    torch.testing.assert_close(torch.from_numpy(tape.pull(1, cotangent.numpy())), expected)
     assert torch.equal(given, x)
 
 
@@ -212,18 +216,20 @@ def test_fresh_and_recorded_agree_on_the_policys_own_data(discrete):
     )
     slope = torch.randn(H, B, S + A)
     fresh, recorded = (
-        cotangents(walk(policy, model, head, segment, noise, kind), slope, segment, head, GAMMA)[0]
-        for kind in (True, False)
+        walk_of(policy, model, head, segment, noise, kind).backward(slope, GAMMA) for kind in (True, False)
     )
-    torch.testing.assert_close(fresh, recorded, rtol=1e-10, atol=1e-12)
+    assert recorded.outputs.abs().max() > 1e-3
+    torch.testing.assert_close(fresh.outputs, recorded.outputs, rtol=1e-10, atol=1e-12)
+    for mine, reference in zip(fresh.parameters, recorded.parameters, strict=True):
+        torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
 
 
 def test_adjoint_clip_bounds_every_sample():
     policy, model = mlp([S, 8, A], generator=torch.Generator().manual_seed(1)), make_model("basic")
     head = GaussianHead(torch.ones(A), torch.full((A,), -9.0), torch.full((A,), 9.0))
     segment = make_segment(False, False)
-    walked = walk(policy, model, head, segment, segment.noise, False)
-    _, norms = cotangents(walked, 100 * torch.randn(H, B, S + A), segment, head, GAMMA, adjoint_clip=2.0)
+    walk = walk_of(policy, model, head, segment, segment.noise, False)
+    norms = walk.backward(100 * torch.randn(H, B, S + A), GAMMA, adjoint_clip=2.0).adjoint_norm
     assert torch.all(norms <= 2.0 + 1e-9)
     assert torch.all(norms > 1.9)
 
@@ -262,18 +268,16 @@ def test_descent_moves_towards_the_expert_in_one_dimension():
     segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
     before = policy(ones[0]).item()
     for _ in range(10):
-        walked = walk(policy, model, head, segment, zeros, True)
-        rows = torch.cat([walked.states, walked.actions], -1).requires_grad_()
+        walk = walk_of(policy, model, head, segment, zeros, True)
+        rows = torch.cat([walk.states, walk.actions], -1).requires_grad_()
         logits = discriminator(rows).squeeze(-1)
         for objective in ("paper", "cross_entropy"):
             (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), objective)[1], retain_graph=True)
-            to_outputs, _ = cotangents(walked, slope, segment, head, GAMMA)
-            assert to_outputs.item() > 0
-        policy.zero_grad()
-        policy(walked.states[0]).backward(to_outputs[0])
+            found = walk.backward(slope, GAMMA)
+            assert found.outputs.item() > 0
         with torch.no_grad():
-            for parameter in policy.parameters():
-                parameter -= 0.1 * parameter.grad
+            for parameter, slope in zip(policy.parameters(), found.parameters, strict=True):
+                parameter -= 0.1 * slope
     assert policy(ones[0]).item() < before
 
 
@@ -286,6 +290,13 @@ class Known(ForwardModel):
         return u + 0 * x, memory
 
 
+class Ignorant(Known):
+    """Knows nothing of what an action does; that a state stays, it believes, too."""
+
+    def forward(self, x, u, memory):
+        return 0 * u + 0 * x, memory
+
+
 def test_figure_2_half_plane():
     """The paper's Figure 2: dD/da = 0 and dD/ds = 1. Without a model the gradient is zero; through f it is not."""
     policy = nn.Sequential(nn.Linear(1, 1))
@@ -293,9 +304,7 @@ def test_figure_2_half_plane():
     ones, zeros = torch.ones(2, 1, 1), torch.zeros(2, 1, 1)
     segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
     slope = torch.cat([ones, zeros], -1)  # dc/ds = 1, dc/da = 0 at both steps
-    walked = walk(policy, Known(), head, segment, zeros, False)
-    model_based, _ = cotangents(walked, slope, segment, head, 1.0)
-    no_model = [lambda s, m: (torch.zeros_like(s), torch.zeros_like(s), m)] * 2
-    model_free, _ = cotangents(type(walked)(**(vars(walked) | {"model_pulls": no_model})), slope, segment, head, 1.0)
+    model_based = walk_of(policy, Known(), head, segment, zeros, False).backward(slope, 1.0).outputs
+    model_free = walk_of(policy, Ignorant(), head, segment, zeros, False).backward(slope, 1.0).outputs
     assert torch.equal(model_free, torch.zeros(2, 1, 1))
     assert torch.equal(model_based, torch.tensor([1.0, 0.0]).view(2, 1, 1))  # a_0 moves s_1; a_1 moves nothing counted
