@@ -1,9 +1,9 @@
 """Networks along a walk: what they computed at every step, and cotangents pulled back through it, step by step.
 
 Algorithm 1's recursion needs vector-Jacobian products with respect to *inputs*, one time step after the other, and one
-gradient with respect to the policy's weights at the end. For plain perceptrons and the GRU these are products
-with stored activations; NumPy does them, whose calls are several times lighter than torch's where rows are few. Any other module
-goes through autograd, and gives the same numbers more slowly.
+gradient with respect to the policy's weights at the end. For plain perceptrons and the GRU these are products with
+stored activations; NumPy does them, whose calls are several times lighter than torch's where rows are few. Any other
+module goes through autograd, and gives the same numbers more slowly.
 
 A tape holds H steps of B rows in memory that is taken once and used pass after pass: `load` reads weights as they are,
 and what a tape returns is overwritten when the same step is walked again.

@@ -57,6 +57,15 @@ def test_training_is_measured_against_its_limit_and_a_peer(tmp_path):
     assert abs(sum(shares) - 100) < 0.4
 
 
+def test_the_policy_step_is_measured_against_autograd():
+    text = run("mgail_step.py", "--horizons", "3", "--batch", "4", "--rounds", "1")
+    rows = table_of(text, 0)
+    assert [row["model"] for row in rows] == ["basic", "advanced"]
+    for row in rows:
+        assert float(row["unrolled / recursion"]) > 0
+        assert float(row["difference"]) < 1e-4
+
+
 def test_a_peer_that_fails_is_said_in_one_line(tmp_path):
     command = [sys.executable, str(ROOT / "benchmarks" / "training.py"), "--tasks", "hopper", "--methods", "trpo"]
     done = subprocess.run(
