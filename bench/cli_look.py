@@ -1,15 +1,13 @@
-"""Looking at what was run: ``bench evaluate``, ``bench compare``, ``bench status``."""
+"""Looking at what was run: ``bench evaluate``, ``bench compare``."""
 
 import argparse
-import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from bench.cli_text import positive, table
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import find_runs, state
+from bench.record import state
 
 
 def add_parsers(commands: Any) -> None:
@@ -36,11 +34,6 @@ def add_parsers(commands: Any) -> None:
     for name in ("a", "b"):
         pair.add_argument(name, type=Path, metavar=name.upper(), help="folder of runs, or of one algorithm's")
     pair.set_defaults(function=compare)
-
-    two = commands.add_parser("status", help="how runs stand", description="Count how the runs below DIR stand.")
-    two.add_argument("directory", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: runs")
-    two.add_argument("--json", action="store_true", help="print one record per run as JSON")
-    two.set_defaults(function=status)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -103,44 +96,4 @@ def compare(args: argparse.Namespace) -> int:
         ["task", "size", "algorithm", "pairs", "mean a", "mean b", "a - b", "p", "least p"],
         rows,
     )
-    return 0
-
-
-def status(args: argparse.Namespace) -> int:
-    """Carry out ``bench status``."""
-    rows = []
-    for directory in find_runs([args.directory]):
-        config = read_json(directory / "config.json")
-        label = f"+{config['label']}" if config.get("label") else ""
-        rows.append(
-            {
-                "run": str(directory),
-                "algorithm": config["algorithm"] + label,
-                "task": config["task"],
-                "trajectories": config["trajectories"],
-                "seed": config["seed"],
-                "state": state(directory),
-            }
-        )
-    if args.json:
-        print(json.dumps({"schema": 1, "runs": rows}, indent=1))  # noqa: T201
-        return 0
-    if not rows:
-        raise UserError(f"{args.directory} holds no runs")
-    states = ("finished", "running", "cut short", "failed")
-    cells: dict[tuple[str, int, str], Counter[str]] = {}
-    for row in rows:
-        cells.setdefault((row["task"], row["trajectories"], row["algorithm"]), Counter())[row["state"]] += 1
-    table(
-        f"{len(rows)} runs in {args.directory}",
-        ["task", "size", "algorithm", *states],
-        [
-            [task, str(size), algorithm, *(str(count[name] or "") for name in states)]
-            for (task, size, algorithm), count in sorted(cells.items())
-        ],
-    )
-    for row in rows:
-        if row["state"] == "failed":
-            why = (Path(row["run"]) / "error.txt").read_text().strip().splitlines()[-1:]
-            print(f"failed: {row['run']}: {''.join(why)}")  # noqa: T201
     return 0

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import tracking
+from bench import cli_slurm, tracking
 from bench.cli_text import integer, integers, names, positive, seeds, setting
 from bench.config import PRESETS, RunConfig
 from bench.errors import UserError
@@ -32,6 +32,7 @@ can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajec
   bench run --ablations --out ablations               what each ingredient of MGAIL is worth (then: bench analyze
                                                       --interactions --runs ablations)
   bench run --table1 --preset full --tasks cartpole,acrobot --seeds 5 --dry-run
+  bench run --table1 --preset full --executor slurm --partition short --time 120 --slurm mem=8G
   bench run --task hopper --algorithm mgail-advanced --trajectories 4 --seed 0 --set horizon=50 --label long
   bench run --task cartpole --algorithm my_method.py:MyMethod --trajectories 1 --seed 0
 """
@@ -84,6 +85,7 @@ def add_parser(commands: Any) -> None:
         "--wandb", choices=tracking.MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)"
     )
     where.add_argument("--dry-run", action="store_true", help="print the runs and a forecast, and run nothing")
+    cli_slurm.add_arguments(parser)
     parser.set_defaults(function=command)
 
 
@@ -158,18 +160,21 @@ def _tasks_with_demonstrations(args: argparse.Namespace) -> list[str] | None:
 def command(args: argparse.Namespace) -> int:
     """Carry out ``bench run``; returns the exit code."""
     check_packages()
-    if args.executor == "slurm":
-        raise UserError("--executor slurm is not built yet; --executor local runs on the cores of this machine")
+    if args.executor == "local":
+        cli_slurm.refuse_flags(args)
     workers = positive(args.workers) if args.workers else len(os.sched_getaffinity(0))
     configs, single = configs_of(args)
     if not configs:
         raise UserError("nothing to run: no entry fits these filters")
     from slurm.plan import plan
 
-    planned = plan(configs, args.out)
-    if args.only:
-        wanted = {"failed": ("failed",), "missing": ("missing", "cut short", "running")}[args.only]
-        planned = [one for one in planned if one.state in wanted]
+    def wanted() -> "list[Planned]":
+        only = {"failed": ("failed",), "missing": ("missing", "cut short", "running")}.get(args.only)
+        return [one for one in plan(configs, args.out) if only is None or one.state in only]
+
+    if args.executor == "slurm":
+        return cli_slurm.launch(args, wanted)
+    planned = wanted()
     if args.dry_run:
         return _dry_run(planned, workers)
     wandb = tracking.check(args.wandb)
@@ -238,12 +243,14 @@ def _run_single(planned: "Planned", out: Path, wandb: str) -> int:
 
 def _run_grid(planned: "Sequence[Planned]", out: Path, workers: int, wandb: str) -> int:
     """Do a grid on this machine and say how it went; exit code 1 if a run failed."""
+    from slurm.launches import local_launch
     from slurm.local import execute
     from slurm.plan import prepare
 
     prepare(planned, out)
     todo = [one for one in planned if one.state != "finished"]
-    summary = execute([one.config for one in todo], out, workers, [one.estimate for one in todo], wandb)
+    with local_launch(out, [(str(one.config.directory(Path())), one.seconds) for one in todo]):
+        summary = execute([one.config for one in todo], out, workers, [one.estimate for one in todo], wandb)
     counts = {
         "finished": summary.count("finished"),
         "finished before": len(planned) - len(todo) + summary.count("skipped"),

@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 
 def names(text: str) -> list[str]:
@@ -50,29 +54,38 @@ def seeds(text: str) -> list[int]:
     return integers(text) if "," in text or "-" in text[1:] else list(range(positive(text)))
 
 
-def setting(text: str) -> tuple[str, Any]:
-    """Read ``key=value``; the value is JSON if it can be read so, else a string."""
+def setting(text: str, flag: str = "--set") -> tuple[str, Any]:
+    """Read the ``key=value`` of a flag; the value is JSON if it can be read so, else a string."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise UserError(f"--set {text}: should read key=value")
+        raise UserError(f"{flag} {text}: should read key=value")
     try:
         return key, json.loads(value)
     except ValueError:
         return key, value
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to standard output; where that is no terminal, a line of the table is a line of text."""
-    from rich.box import SIMPLE_HEAD
+def console() -> "Console":
+    """Return standard output; where that is no terminal, a line of a table is a line of text."""
     from rich.console import Console
+
+    found = Console(markup=False, highlight=False)
+    return found if found.is_terminal else Console(markup=False, highlight=False, width=200)
+
+
+def grid(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    """Return a table to be printed to `console()`."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console = Console(markup=False, highlight=False, width=200)
     shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*row)
-    console.print(shown)
+    return shown
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table to standard output."""
+    console().print(grid(title, columns, rows))

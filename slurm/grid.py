@@ -1,6 +1,6 @@
 """Which runs make a grid. Pure functions: a preset and filters in, run configurations out, longest first.
 
-The executors (`slurm.local` here) take the tuples as they are; a single run is an entry like any other.
+The executors (`slurm.local`, `slurm.submit`) take the tuples as they are; a single run is an entry like any other.
 """
 
 from collections.abc import Callable, Iterable, Sequence

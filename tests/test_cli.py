@@ -42,7 +42,6 @@ def tree(path: Path) -> list[str]:
         (["run", "--table1", "--tasks", "cartpole", "--seeds", "0"], "at least one is needed"),
         (["run", "--table1", "--tasks", "cartpole", "--seeds", "x"], "'x' is not an integer"),
         (["run", "--table1", "--workers", "0"], "at least one is needed"),
-        (["run", "--table1", "--executor", "slurm"], "slurm is not built yet"),
         (["run", "--seed", "1", "--seeds", "2"], "not allowed with argument"),
         ([*RUN, "--algorithm", "bc", "--set", "learning_rat=1"], "unknown setting learning_rat; known: batch,"),
         ([*RUN, "--algorithm", "bc", "--set", "learning_rate=-1"], "setting learning_rate=-1: "),
