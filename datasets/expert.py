@@ -54,7 +54,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "hopper": {"iterations": 260, "num_envs": 32, "steps": 625, "gamma": 0.995, "max_kl": 0.02},
     "walker2d": {"iterations": 1000, "gamma": 0.995} | LONG,
     "halfcheetah": {"iterations": 420, "gamma": 0.99} | LONG,
-    "ant": {"iterations": 1500, "gamma": 0.99, "initial_log_std": -1.0, "hidden": (100, 100)} | LONG,
+    "ant": {"iterations": 520, "gamma": 0.99, "initial_log_std": -1.0, "hidden": (100, 100)} | LONG,
     "humanoid": {"iterations": 3000, "gamma": 0.995, "hidden": (100, 100)} | LONG | {"num_envs": 64, "steps": 500},
 }
 

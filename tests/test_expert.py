@@ -22,7 +22,7 @@ from datasets.expert import (
 from datasets.manifest import EXPERTS, read_manifest
 
 SMALL = {"iterations": 4, "num_envs": 4, "steps": 25, "evaluate_every": 2, "selection_episodes": 2, "value_epochs": 1}
-LEVELS = {"cartpole": 200, "mountaincar": -100, "acrobot": -80, "hopper": 3571, "halfcheetah": 4463}
+LEVELS = {"cartpole": 200, "mountaincar": -100, "acrobot": -80, "hopper": 3571, "halfcheetah": 4463, "ant": 4228}
 
 
 @pytest.mark.parametrize("task", ["cartpole", "hopper"])
