@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import aggregates, figure5, figures, statistics, table1, tables
+from analysis import aggregates, figure5, figures, interactions, statistics, table1, tables
 from analysis.load import Results
 from analysis.markup import TEX_PACKAGES, Section, csv_rows, html_body, html_page, latex_page, markdown_page
 from analysis.statistics import Row
@@ -29,8 +29,13 @@ TITLES = {
     "figure5": "Figure 5",
     "figures": "Further figures",
     "wilcoxon": "Wilcoxon signed-rank tests",
+    "interactions": "Environment steps until 0.9 of the expert",
 }
-CAPTIONS = {"table1": "Return of every entry; below it the paper's", "wilcoxon": "Wilcoxon signed-rank tests"}
+CAPTIONS = {
+    "table1": "Return of every entry; below it the paper's",
+    "wilcoxon": "Wilcoxon signed-rank tests",
+    "interactions": "Environment steps and core-minutes until 0.9 of the expert",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Document:
         improvements: probabilities of improvement.
         curves: learning curves of Figure 5.
         figures: rows of the further figures, by their names.
+        interactions: what methods take until 0.9 of the expert.
     """
 
     results: Results
@@ -56,6 +62,7 @@ class Document:
     improvements: list[Row]
     curves: list[Row]
     figures: dict[str, list[Row]]
+    interactions: list[Row]
 
     @classmethod
     def build(cls, results: Results, compare: Sequence[str] = ()) -> "Document":
@@ -71,6 +78,7 @@ class Document:
             improvements=_settled(aggregates.improvements(results, pairs)),
             curves=_settled(figure5.curves(results)),
             figures=_settled(figures.rows_of(results)),
+            interactions=_settled(interactions.rows_of(results)),
         )
 
     def write(self, directory: Path, parts: Sequence[str], formats: Sequence[str] = FORMATS) -> list[str]:
@@ -90,6 +98,8 @@ class Document:
                     found |= figure5.images(self.results, self.curves)
             else:
                 found |= {f"{part}.{kind}": self.text([part], kind).encode() for kind in formats}
+                if part == "interactions":
+                    found |= interactions.images(self.interactions, self.results.caution)
         return found
 
     def text(self, parts: Sequence[str], kind: str) -> str:
@@ -147,6 +157,10 @@ class Document:
             if self.paper:
                 text = [PAPER_NOTE, *paper_conclusions(self.paper)]
                 found.append(("The paper's own claim", tables.tests_grid(self.paper), text))
+        elif part == "interactions":
+            if not self.interactions:
+                return [("", None, ["No method with learning curves."])]
+            found = [("", interactions.grid(self.interactions), interactions.NOTES)]
         else:
             return []
         if self.results.problems:
@@ -155,7 +169,9 @@ class Document:
 
     def pictures(self, part: str) -> dict[str, str]:
         """Return the pictures of a part, by the names of their files, with captions."""
-        drawn = {"figure5": self.curves} if part == "figure5" else self.figures if part == "figures" else {}
+        drawn = self.figures if part == "figures" else {}
+        if part in ("figure5", "interactions"):
+            drawn = {part: self.curves if part == "figure5" else interactions.drawn(self.interactions)}
         return {name: PICTURES[name] + self.results.caution for name, rows in drawn.items() if rows}
 
     def _markdown(self, parts: Sequence[str]) -> str:
@@ -173,13 +189,15 @@ class Document:
         if part == "figures":
             drawn = [(name, row) for name, rows in self.figures.items() for row in rows]
             return [{"figure": name} | point for name, row in drawn for point in _points(row)]
-        return self.cells if part == "table1" else self.tests
+        return {"table1": self.cells, "wilcoxon": self.tests, "interactions": self.interactions}[part]
 
     def _columns(self, part: str) -> list[str]:
         if part == "table1":
             return list(self.cells[0])
         if part == "wilcoxon":
             return list(statistics.paper_tests()[0])
+        if part == "interactions":
+            return list(self.interactions[0]) if self.interactions else ["task", "trajectories", "algorithm"]
         columns = ["task", "trajectories", "algorithm", "n_seeds", "env_steps", "mean", "low", "high"]
         return columns if part == "figure5" else ["figure", "scope", *columns, "n_cells", "tau", "share"]
 
@@ -206,6 +224,8 @@ class Document:
             content |= {"curves": self.curves}
         if "figures" in parts:
             content |= {"figures": self.figures}
+        if "interactions" in parts:
+            content |= {"interactions": self.interactions}
         content["problems"] = [vars(problem) for problem in self.results.problems]
         return json.dumps(content, indent=1, allow_nan=False) + "\n"
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from analysis.load import Results
 
 FORMATS = ("md", "csv", "tex", "html", "json")
-PARTS = ("table1", "figure5", "figures", "wilcoxon")
+PARTS = ("table1", "figure5", "figures", "wilcoxon", "interactions")
 
 ANALYZE_HELP = """\
 Render Table 1, Figure 5, further figures and the Wilcoxon tests: to the terminal and, in every format, into a folder.
@@ -25,6 +25,7 @@ instead, and into files only with --out. STATISTICS.md explains every number.
 
   bench analyze                                        all of it
   bench analyze --wilcoxon --format json               the tests, machine-readable
+  bench analyze --interactions --runs ablations        how soon, how well and how surely every variant arrives
   bench analyze --runs runs other/runs --table1        Table 1 of two folders; the first counts where both have a run
   bench analyze --episodes theirs.csv --compare A:B    anybody's results: a tidy table with the columns
                                                        algorithm, task, trajectories, seed, episode, return
@@ -56,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--figures", action="store_true", help="return against trajectories and environment steps, performance profiles"
     )
     what.add_argument("--wilcoxon", action="store_true", help="signed-rank tests")
+    what.add_argument(
+        "--interactions", action="store_true", help="environment steps and core-minutes until 0.9 of the expert"
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--runs", nargs="+", type=Path, metavar="DIR", help="folders of runs")
     source.add_argument("--episodes", type=Path, metavar="FILE", help="a tidy CSV of episodes, plain or gzipped")

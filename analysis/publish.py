@@ -11,7 +11,7 @@ from analysis.records import read_runs
 from bench.errors import UserError
 from bench.provenance import command
 
-PARTS = ("table1", "figure5", "figures", "wilcoxon")
+PARTS = ("table1", "figure5", "figures", "wilcoxon", "interactions")
 
 
 def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path, Results]:

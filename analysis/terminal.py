@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text as Styled
 
-from analysis import tables
+from analysis import interactions, tables
 from analysis.markup import Grid, Text, plain
 from analysis.statistics import POOLED, Row
 from analysis.wording import conclusions, grouped
@@ -40,6 +40,11 @@ def show(document: "Document", parts: Sequence[str]) -> None:
         _lines(
             console, "In words", conclusions(document.tests) or ["No two methods that are to be compared have runs."]
         )
+    if "interactions" in parts and document.interactions:
+        heading = f"Until {interactions.LEVEL:g} of the expert{document.results.caution}"
+        console.print(_table(interactions.grid(document.interactions), heading))
+        for line in interactions.NOTES:
+            console.print(Styled("· " + line, style="dim"))
     if "figure5" in parts and not len(document.results.curves):
         _lines(console, "Figure 5", ["not drawn: a table of final episodes holds no learning curves"])
     _lines(console, "Left out, missing or uneven", grouped(document.results.problems))

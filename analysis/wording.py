@@ -142,6 +142,8 @@ EXPLAINED = [
     "method's own means and, over cells, in its cell's mean. Nothing is cut to the fewest seeds.",
 ]
 PICTURES = {
+    "interactions": "Environment steps and core-minutes until a run stays at 0.9 of the expert or above, at the "
+    "smallest number of trajectories; each point a seed, hollow ones never within their budget",
     "figure5": "MGAIL with the basic and the advanced forward model: return of the deterministic policy against "
     "environment steps; mean over seeds and its 95 % bootstrap interval",
     "trajectories": "Return of the deterministic policy against the number of expert trajectories; mean over seeds and "
