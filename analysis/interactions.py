@@ -28,8 +28,8 @@ NOTES = [
     f"Arrival: the first evaluation of a run's curve from which on every later one, the final one included, has a "
     f"normalised score of at least {LEVEL:g}; a run has about 20 evaluations of 10 episodes. A run that never arrives "
     "counts as more than its budget (>). Median and slowest are over seeds.",
-    "Steps: of the environment until arrival; core-minutes: the run's until then, evaluations included, in proportion to "
-    "its iterations. Budget: both for the whole run.",
+    "Steps: of the environment until arrival; core-minutes: the run's until then, evaluations included, in proportion "
+    "to its iterations. Budget: both for the whole run.",
     "Score: normalised, of the final evaluation; mean over seeds, and the worst seed.",
 ]
 

@@ -59,6 +59,13 @@ def test_a_method_without_the_recipe_and_an_unknown_label_are_refused():
         ablations(label="mine")
 
 
+def test_the_document_lists_them():
+    text = (Path(__file__).parents[1] / "REPRODUCTION.md").read_text()
+    rows = re.search(r"\| label \| what is changed \|\n\|---\|---\|\n((?:\|.*\n)+)", text)
+    assert rows is not None
+    assert rows[1] == "".join(f"| {label} | {what} |\n" for label, (what, _) in ABLATIONS.items())
+
+
 def test_the_command_line_lists_them(capsys):
     assert main(["run", "--ablations", "raw,horizon-1", "--seeds", "1000-1000", "--dry-run"]) == 0
     text = capsys.readouterr().out
