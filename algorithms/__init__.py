@@ -70,18 +70,18 @@ ALGORITHMS: dict[str, Entry] = {
 }
 
 
-def resolve(
+def build(
     name: str,
     task: str,
     preset: str = "full",
     variant: str | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> tuple[type[Any], AlgorithmConfig]:
-    """Return the class and its settings for a name of `ALGORITHMS` or a ``file.py:Class``.
+    """Return the class and its settings for a name of `ALGORITHMS` or a ``file.py:Class``, idle overrides and all.
 
     Raises:
         UserError: unknown name, preset, variant or setting (it lists what is known), a value out of range, or an
-            override that would change nothing or make it another method than its name says.
+            override that would make it another method than its name says.
     """
     overrides = overrides or {}
     if preset not in PRESETS:
@@ -99,9 +99,20 @@ def resolve(
         if overrides[key] != entry.settings[key]:
             raise UserError(f"{name}: setting {key} is {entry.settings[key]}, as the name says; choose another method")
     try:
-        settings = entry.algorithm.Config.build(*entry.layers(task, preset, variant), overrides)
+        return entry.algorithm, entry.algorithm.Config.build(*entry.layers(task, preset, variant), overrides)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
-    if idle := sorted(settings.idle(get_task(task)) & overrides.keys()):
+
+
+def resolve(
+    name: str,
+    task: str,
+    preset: str = "full",
+    variant: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> tuple[type[Any], AlgorithmConfig]:
+    """Return what `build` does; an override that would change nothing on this task is a `UserError`, too."""
+    cls, settings = build(name, task, preset, variant, overrides)
+    if idle := sorted(settings.idle(get_task(task)) & (overrides or {}).keys()):
         raise UserError(f"{name}: setting {', '.join(idle)} would change nothing on {task} with the other settings")
-    return entry.algorithm, settings
+    return cls, settings

@@ -16,7 +16,7 @@ import pandas as pd
 from analysis.load import CURVES, EPISODES, FINAL_EPISODES, RUN, RUNS, Entry, Problem, Results, entry_name, tidy
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import read_config, state
+from bench.record import SWEEPS, find_runs, read_config, state
 from bench.seeding import TUNING_SEEDS, final_evaluation_seed
 
 BATCH = 500
@@ -83,7 +83,7 @@ def read_runs(directories: Sequence[Path]) -> Results:
 
 def holds_finished_run(directory: Path) -> bool:
     """Return whether there is at least one finished run at or below `directory`."""
-    return directory.is_dir() and next(directory.rglob("result.json"), None) is not None
+    return directory.is_dir() and any((run / "result.json").exists() for run in find_runs([directory]))
 
 
 def _folders(directories: Iterable[Path], problems: list[Problem]) -> Iterator[Path]:
@@ -96,7 +96,7 @@ def _folders(directories: Iterable[Path], problems: list[Problem]) -> Iterator[P
         if not directory.is_dir():
             raise UserError(f"{directory} is not a folder of runs: it does not exist (bench run makes one)")
         for place, below, files in os.walk(directory):
-            below.sort()
+            below[:] = sorted(set(below) - {SWEEPS})  # their trials are none of a table's runs
             if "config.json" in files:
                 if (real := os.path.realpath(place)) not in seen:
                     seen.add(real)

@@ -13,6 +13,13 @@ from bench.tasks import get_task
 PRESETS = ("smoke", "quick", "full", "paper")
 
 
+def check_name(what: str, text: str, also: str = "") -> None:
+    """Raise a `UserError` if `text` is not fit to be a folder's name; `also` holds further characters that are."""
+    if not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9._{also}-]*", text):
+        known = ", ".join(f"'{one}'" for one in f"._{also}")
+        raise UserError(f"{what} {text!r} is to be a folder's name: letters, digits, {known} and '-' only")
+
+
 @dataclass(frozen=True)
 class Protocol:
     """How often a run is evaluated: `final` episodes at its end, and on the way `points` times `curve` episodes."""
@@ -63,8 +70,8 @@ class RunConfig:
         if self.algorithm.endswith(".py"):
             raise UserError(f"algorithm {self.algorithm!r} should name its class too: {self.algorithm}:MyClass")
         for what, text in (("label", self.tag), ("algorithm", self.method)):
-            if text and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", text):
-                raise UserError(f"{what} {text!r} is to be a folder's name: letters, digits, '.', '_' and '-' only")
+            if text:
+                check_name(what, text)
 
     @property
     def method(self) -> str:

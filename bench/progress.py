@@ -26,9 +26,11 @@ class Display:
     Args:
         weights: relative cost of each run; the bar and the time left go by it.
         lanes: number of workers.
+        what: the plural of what is counted.
     """
 
-    def __init__(self, weights: Sequence[float], lanes: int):
+    def __init__(self, weights: Sequence[float], lanes: int, what: str = "runs"):
+        self._what = what
         self.console = Console(stderr=True, highlight=False)
         self._live = self.console.is_terminal
         self._weights = list(weights)
@@ -85,6 +87,11 @@ class Display:
             self.say(text)
         self._refresh(text, self._eta())
 
+    def elsewhere(self, run: int) -> None:
+        """A run was done before, or by somebody else."""
+        self._before[run] = self._done[run] = 1.0
+        self._ended += 1
+
     def left(self) -> float | None:
         """Return the seconds left by what was done so far, or None before anything can be said."""
         total, done = sum(self._weights), self._work()
@@ -100,7 +107,7 @@ class Display:
         return "" if left is None else f", about {duration(left)} left"
 
     def _refresh(self, latest: str, eta: str) -> None:
-        counts = f"{self._ended} of {len(self._weights)} runs"
+        counts = f"{self._ended} of {len(self._weights)} {self._what}"
         if self._total is not None:
             self._progress.update(self._total, completed=self._work() / sum(self._weights), note=counts + eta)
         now = time.monotonic()

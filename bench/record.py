@@ -29,6 +29,8 @@ from bench.lock import InUse, Lock, alive
 IDENTITY = ("algorithm", "source", "task", "trajectories", "seed", "label", "settings", "protocol", "demonstrations")
 TABLES = {"progress.csv": 1, "evaluations.csv": 1}  # and the versions of their schemas, which config.json states
 
+SWEEPS = "sweeps"  # folder of all sweeps, below that of all runs
+
 State = Literal["finished", "failed", "running", "cut short", "missing"]
 
 
@@ -183,10 +185,14 @@ def _clear(directory: Path) -> None:
 
 
 def find_runs(directories: Sequence[Path]) -> list[Path]:
-    """Return the folders of all runs at or below `directories`, sorted; a `UserError` names one that is not there."""
+    """Return the folders of all runs at or below `directories`, sorted; a `UserError` names one that is not there.
+
+    The trials of sweeps, below a folder ``sweeps``, are none of a table's runs: they are found only from there on.
+    """
     found: set[Path] = set()
     for directory in directories:
         if not directory.is_dir():
             raise UserError(f"{directory} is not a folder of runs: it does not exist (bench run makes one)")
-        found |= {path.parent for path in directory.rglob("config.json")}
+        runs = (path.parent for path in directory.rglob("config.json"))
+        found |= {run for run in runs if SWEEPS not in run.relative_to(directory).parts}
     return sorted(found)

@@ -19,6 +19,7 @@ from bench.record import RunRecord, state
 pytestmark = pytest.mark.usefixtures("store")
 
 RUN = ["run", "--task", "cartpole", "--trajectories", "1", "--preset", "smoke"]
+SWEEP = ["sweep", "--algorithm", "mgail-basic", "--tasks", "cartpole"]
 BENCH = [sys.executable, "-m", "bench.cli"]
 
 
@@ -68,6 +69,23 @@ def tree(path: Path) -> list[str]:
         (["expert", "evaluate", "--task", "hoper"], "unknown task 'hoper'"),
         (["dataset", "make", "--task", "cartpole", "--trajectories", "241"], "1 to 240 can be made"),
         (["dataset", "export", "no/such-v0", "x.npz"], "no/such-v0"),
+        ([*SWEEP, "--params", "horizon,tempo"], "mgail-basic: unknown setting tempo; known: adjoint_clip,"),
+        ([*SWEEP, "--params", "sigma"], "mgail-basic: setting sigma would change nothing on cartpole"),
+        ([*SWEEP, "--params", "memory"], "mgail-basic: setting memory would change nothing on cartpole"),
+        ([*SWEEP, "--params", "forward_model"], "setting forward_model is basic, as the name says"),
+        ([*SWEEP, "--params", "horizon=0:9"], "setting horizon=0: Input should be greater than 0; give another range"),
+        ([*SWEEP, "--params", "horizon=9:2"], "horizon=9:2: should read low:high or low:high:log, with integers"),
+        ([*SWEEP, "--params", "horizon=1:2.5"], "horizon=1:2.5: should read low:high"),
+        ([*SWEEP, "--params", "horizon=1:9:lin"], "horizon=1:9:lin: should read low:high"),
+        ([*SWEEP, "--params", "hidden"], "setting hidden is no number; name its values"),
+        (
+            [*SWEEP, "--params", "burn_in", "--algorithm", "mgail-advanced", "--set", "burn_in=0"],
+            "burn_in is swept and",
+        ),
+        ([*SWEEP, "--params", "horizon", "--seeds", "0,1000"], "seed 0 may be a table's"),
+        ([*SWEEP, "--params", "horizon", "--trials", "0"], "at least one is needed"),
+        ([*SWEEP, "--params", "horizon", "--name", "a/b"], "is to be a folder's name"),
+        ([*SWEEP, "--params", "horizon", "--storage", "nosuch://x"], "--storage nosuch://x: "),
         (["frobnicate"], "invalid choice: 'frobnicate'"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -229,7 +247,7 @@ def test_a_read_only_folder_is_one_clear_line(toy: str, tmp_path: Path) -> None:
     assert "cannot write runs/Toy" in done.stderr
 
 
-COMMANDS = ["run", "analyze", "publish", "evaluate", "watch", "compare", "status", "sync", "expert", "dataset"]
+COMMANDS = ["run", "analyze", "publish", "evaluate", "watch", "compare", "status", "sweep", "sync", "expert", "dataset"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
