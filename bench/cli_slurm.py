@@ -49,7 +49,7 @@ def launch(args: argparse.Namespace, plan: "Callable[[], list[Planned]]") -> int
     from slurm.plan import prepare
     from slurm.submit import submit
 
-    cluster = _cluster(args)
+    cluster = cluster_of(args)
     planned = plan()
     if args.dry_run:
         return _dry_run(planned, args.out, cluster)
@@ -71,7 +71,8 @@ def _many(jobs: Sequence[Any]) -> str:
     return f"{len(jobs)} jobs" if len(jobs) != 1 else "1 job"
 
 
-def _cluster(args: argparse.Namespace) -> "Cluster":
+def cluster_of(args: argparse.Namespace) -> "Cluster":
+    """Return what the flags ask SLURM for."""
     from slurm.submit import read_cluster
 
     given: dict[str, Any] = {name: getattr(args, name) for name in ("partition", "account")}

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import tracking
+from bench import cli_slurm, tracking
 from bench.cli_run import check_packages
 from bench.cli_text import integer, names, positive, seeds, setting
 from bench.config import PRESETS
@@ -27,6 +27,7 @@ workers join in. A trial whose worker died is done again from its runs' checkpoi
   bench sweep --algorithm mgail-basic --tasks hopper --params horizon=10:80:log --trials 20 --seeds 2
   bench sweep --algorithm gail-trpo --tasks cartpole --params discriminator_steps,init=random/bc --workers 2
   bench sweep --algorithm mgail-basic --tasks cartpole --params entropy=0.001:1:log --storage sqlite:///sweeps.db
+  bench sweep --algorithm mgail-basic --tasks hopper --params horizon --executor slurm --workers 32 --cores 16
 """
 
 
@@ -67,9 +68,11 @@ def add_parser(commands: Any) -> None:
         "--storage", metavar="FILE | URL", help="journal file, or database (default: a journal in the sweep's folder)"
     )
     where.add_argument("--workers", metavar="N", help="processes of one thread each (default: this machine's cores)")
+    where.add_argument("--executor", choices=("local", "slurm"), default="local", help="who runs them (default: local)")
     where.add_argument(
         "--wandb", choices=tracking.MODES, default="disabled", help="mirror to Weights & Biases (default: disabled)"
     )
+    cli_slurm.add_arguments(parser)
     parser.set_defaults(function=command)
 
 
@@ -104,7 +107,13 @@ def command(args: argparse.Namespace) -> int:
     """Carry out ``bench sweep``; exit code 1 if trials are missing or none is complete."""
     check_packages()
     trials = positive(args.trials)
-    workers = positive(args.workers) if args.workers else len(os.sched_getaffinity(0))
+    if args.executor == "local":
+        cli_slurm.refuse_flags(args)
+    else:
+        from slurm.submit import check_here
+
+        check_here()
+    workers = positive(args.workers) if args.workers else None
     sweep = sweep_of(args)
     from datasets.demonstrations import load_demonstrations
 
@@ -116,9 +125,12 @@ def command(args: argparse.Namespace) -> int:
         load_demonstrations(get_task(task), size, 0, dataset_id=sweep.demonstrations, show=True)
     signal = None
     if sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)) < trials:
+        if args.executor == "slurm":
+            return _submit(args, sweep, trials, workers)
         from bench.sweep_local import execute
 
-        signal = execute(sweep, trials, workers, tracking.check(args.wandb))
+        here = workers or len(os.sched_getaffinity(0))
+        signal = execute(sweep, trials, here, tracking.check(args.wandb))
     from bench.sweep_report import report
 
     done = report(sweep, study)
@@ -126,3 +138,14 @@ def command(args: argparse.Namespace) -> int:
         print("the same command goes on from here", file=sys.stderr)  # noqa: T201
         return 128 + signal
     return 0 if done >= trials else 1
+
+
+def _submit(args: argparse.Namespace, sweep: "Sweep", trials: int, workers: int | None) -> int:
+    """Submit workers to SLURM and return at once; the same command tells what was found once all trials are done."""
+    from slurm.sweep import submit
+
+    cluster = cli_slurm.cluster_of(args)
+    jobs, number = submit(sweep, trials, workers or cluster.cores, cluster, args.wandb)
+    print(f"submitted {jobs} jobs of up to {cluster.cores} workers as {number}; logs in {sweep.folder / 'slurm'}")  # noqa: T201
+    print(f"bench status {sweep.folder} tells how the runs stand")  # noqa: T201
+    return 0

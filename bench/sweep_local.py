@@ -17,17 +17,18 @@ from slurm.worker import single_thread
 LOOK_S = 5.0  # seconds between two looks at what workers elsewhere have done
 
 
-def execute(sweep: Sweep, trials: int, workers: int, tracking: str = "disabled") -> int | None:
+def execute(sweep: Sweep, trials: int, workers: int, tracking: str = "disabled", in_job: bool = False) -> int | None:
     """Do the trials that are missing on `workers` processes; returns the signal that stopped them, or None.
 
     On Ctrl-C or SIGTERM every run is checkpointed and its trial put back into the queue; a second one ends the workers
-    at once. The trial of a worker that dies is taken up by another, here or elsewhere; none is left RUNNING.
+    at once. The trial of a worker that dies is taken up by another, here or elsewhere; none is left RUNNING. In a SLURM
+    job (`in_job`), which is warned of its end by signals, all of them are polite.
     """
     single_thread()
     study = open_study(sweep)
     context = multiprocessing.get_context("spawn")
     display = Display([1.0] * trials, workers, "trials")
-    with listening() as stops:
+    with listening(in_job) as stops:
         lanes: dict[Connection, tuple[int, BaseProcess]] = {}
         for number in range(workers):
             here, there = context.Pipe()

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,29 +134,48 @@ def script(jobs: Jobs, out: Path, cluster: Cluster) -> str:
     return str(_make_sbatch_string(command, folder, map_count=count, **cluster.parameters("NAME")))
 
 
-def submit(jobs: Jobs, out: Path, cluster: Cluster, tracking: str) -> tuple[Launch, str]:
-    """Submit jobs; return the launch and SLURM's id of the array.
+def check_here() -> None:
+    """Raise a `UserError` if there is no SLURM here."""
+    if shutil.which("sbatch") is None or shutil.which("srun") is None:
+        raise UserError(
+            "--executor slurm: sbatch and srun are not on the PATH; --dry-run shows what would be submitted"
+        )
+
+
+def hand_over(works: Sequence[Callable[[], Any]], folder: Path, cluster: Cluster, name: str) -> str:
+    """Hand jobs to SLURM as one array; return its id of that.
 
     Raises:
         UserError: there is no SLURM here, or it refuses.
     """
     import submitit
 
-    if shutil.which("sbatch") is None or shutil.which("srun") is None:
-        raise UserError(
-            "--executor slurm: sbatch and srun are not on the PATH; --dry-run shows what would be submitted"
-        )
-    out = out.resolve()
-    listed = [[(str(config.directory(out).relative_to(out)), seconds) for config, seconds in job] for job in jobs]
-    launch = write_launch(out, new_name(), "slurm", listed)
-    executor = submitit.SlurmExecutor(launch.folder, max_num_timeout=1000)  # each time the runs come further
-    executor.update_parameters(**cluster.parameters(launch.name))
+    check_here()
+    executor = submitit.SlurmExecutor(folder, max_num_timeout=1000)  # each time the runs come further
+    executor.update_parameters(**cluster.parameters(name))
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said), executor.batch():
-            submitted = [executor.submit(Job(job, out, launch.folder, cluster.cores, tracking)) for job in jobs]
+            submitted = [executor.submit(work) for work in works]
     except submitit.core.utils.FailedJobError as error:
-        shutil.rmtree(launch.folder, ignore_errors=True)
         lines = [line.removeprefix("sbatch: ").removeprefix("error: ") for line in str(error).strip().splitlines()]
         raise UserError(f"SLURM refuses: {'; '.join(lines) or 'sbatch does not say why'}") from None
-    return launch, submitted[0].job_id.partition("_")[0]
+    return str(submitted[0].job_id).partition("_")[0]
+
+
+def submit(jobs: Jobs, out: Path, cluster: Cluster, tracking: str) -> tuple[Launch, str]:
+    """Submit jobs; return the launch and SLURM's id of the array.
+
+    Raises:
+        UserError: there is no SLURM here, or it refuses.
+    """
+    check_here()
+    out = out.resolve()
+    listed = [[(str(config.directory(out).relative_to(out)), seconds) for config, seconds in job] for job in jobs]
+    launch = write_launch(out, new_name(), "slurm", listed)
+    try:
+        works = [Job(job, out, launch.folder, cluster.cores, tracking) for job in jobs]
+        return launch, hand_over(works, launch.folder, cluster, launch.name)
+    except UserError:
+        shutil.rmtree(launch.folder, ignore_errors=True)
+        raise

@@ -94,6 +94,27 @@ def test_a_second_launch_adds_what_is_neither_done_nor_queued(folder: Path, caps
     assert capsys.readouterr().out.startswith("3 runs: 1 finished, 2 submitted\n")
 
 
+def test_a_sweeps_workers_are_jobs_that_need_nothing_but_its_folder(
+    toy: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = ["sweep", "--algorithm", toy, "--tasks", "cartpole", "--params", "step_size", "--preset", "smoke"]
+    sweep += ["--trials", "2", "--seeds", "1", "--name", "one", "--executor", "slurm", "--cores", "2", "--workers", "5"]
+    assert cli.main([*sweep, "--partition", "short"]) == 0
+    assert "submitted 3 jobs of up to 2 workers as 17; logs in runs/sweeps/one/slurm" in capsys.readouterr().out
+    asked = options((folder / "submitted.sh").read_text())
+    assert (asked["array"], asked["partition"], asked["job-name"]) == ("0-2%3", "short", "sweep-one")
+    pickled = sorted((folder / "runs/sweeps/one/slurm").glob("*_submitted.pkl"))
+    jobs = [pickle.loads(path.read_bytes()).function for path in pickled]
+    assert [job.workers for job in jobs] == [2, 2, 1]
+    jobs[2]()
+    assert cli.main(sweep) == 0
+    assert capsys.readouterr().out.startswith("2 trials: ")
+    monkeypatch.setenv("PATH", str(folder))
+    assert cli.main([*sweep, "--name", "another"]) == 2
+    assert "sbatch and srun are not on the PATH" in capsys.readouterr().err
+    assert not (folder / "runs/sweeps/another").exists()
+
+
 def test_dry_run_shows_entries_jobs_script_and_cost_and_writes_nothing(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
