@@ -71,7 +71,7 @@ def read_results(directory: Path) -> Results:
         tables[CURVES_FILE],
         problems,
         settings=provenance.get("settings", {}),
-        provenance={"versions": provenance.get("versions", [])},
+        provenance={"versions": provenance.get("versions", []), "files": provenance.get("files", {})},
     )
 
 

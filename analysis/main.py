@@ -1,4 +1,4 @@
-"""``bench analyze`` and ``bench publish``.
+"""``bench analyze``, ``bench report`` and ``bench publish``.
 
 The command line wires them with ``analysis.main.add_parsers(commands)``; nothing heavy is imported before a command is
 called. From Python: `analyze` does the same with keywords.
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis.report import main as report
 from bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,9 +37,10 @@ Add finished runs to the committed results, replacing the same runs there, and r
 
 
 def add_parsers(commands: Any) -> None:
-    """Add ``analyze`` and ``publish`` to the subparsers of the command line."""
+    """Add ``analyze``, ``report`` and ``publish`` to the subparsers of the command line."""
     for name, help_text, description, add, function in (
         ("analyze", "Table 1, Figure 5 and the Wilcoxon tests", ANALYZE_HELP, add_arguments, run),
+        ("report", "one page of everything, for a browser", report.REPORT_HELP, add_report_arguments, report.run),
         ("publish", "add finished runs to the committed results", PUBLISH_HELP, add_publish_arguments, run_publish),
     ):
         parser = commands.add_parser(
@@ -60,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--interactions", action="store_true", help="environment steps and core-minutes until 0.9 of the expert"
     )
+    _add_source(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default without --format: table1)")
+    parser.add_argument("--format", choices=FORMATS, help="print this format instead, and write nothing without --out")
+
+
+def _add_source(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say of which results, and which comparisons are made of them."""
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--runs", nargs="+", type=Path, metavar="DIR", help="folders of runs")
     source.add_argument("--episodes", type=Path, metavar="FILE", help="a tidy CSV of episodes, plain or gzipped")
@@ -67,8 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compare", action="append", default=[], metavar="A:B", help="test A against B only (may be repeated)"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the files go (default without --format: table1)")
-    parser.add_argument("--format", choices=FORMATS, help="print this format instead, and write nothing without --out")
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of ``bench report``."""
+    _add_source(parser)
+    report.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:

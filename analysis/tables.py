@@ -78,7 +78,7 @@ def entries_grid(cells: Sequence[Row]) -> Grid:
             Text(title(row["algorithm"]), row["bold"]),
         ]
         seeds = f"{row['n_seeds']}{'‡' if flagged(row) else ''}"
-        rows.append([*names, seeds, *numbers, *scores, *paper, _verdict(row), *costs, _core_hours(row)])
+        rows.append([*names, seeds, *numbers, *scores, *paper, _verdict(row), *costs, core_hours(row)])
     return Grid(columns, rows, _rules(cells, "task", "trajectories"))
 
 
@@ -90,7 +90,7 @@ def _verdict(row: Row) -> str:
     return (row["verdict"] or "–") + known
 
 
-def _core_hours(row: Row) -> str:
+def core_hours(row: Row) -> str:
     """Return what all seeds of an entry took, or will take."""
     if row["n_seeds"]:
         return number(None if row["core_s"] is None else row["n_seeds"] * row["core_s"] / 3600, 3)

@@ -40,7 +40,7 @@ def commands_of(name: str) -> list[list[str]]:
     blocks = re.findall(r"^ *```sh\n(.*?)^ *```", text, flags=re.M | re.S)
     lines = [line for block in blocks for line in block.splitlines()]
     lines += re.findall(
-        r"`(bench (?:run|analyze|expert|dataset|publish|status|evaluate|watch|sweep|sync) [^`]*)`", text
+        r"`(bench (?:run|analyze|report|expert|dataset|publish|status|evaluate|watch|sweep|sync) [^`]*)`", text
     )
     return [words for line in lines if (words := shlex.split(line, comments=True)) and words[0] in ("bench", "make")]
 
