@@ -6,6 +6,7 @@ that share that folder, take trials from the study (see `bench.sweep_worker`).
 """
 
 import json
+import os
 import shlex
 import warnings
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from optuna.distributions import distribution_to_json
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner, WilcoxonPruner
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
@@ -203,6 +204,7 @@ def _storage(sweep: Sweep) -> BaseStorage:
         path = Path(where)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _mend(path)
             return JournalStorage(JournalFileBackend(where))
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -212,6 +214,18 @@ def _storage(sweep: Sweep) -> BaseStorage:
         return RDBStorage(where, engine_kwargs=patient)
     except (ImportError, SQLAlchemyError) as error:
         raise UserError(f"--storage {where}: {str(error).splitlines()[0]}") from None
+
+
+def _mend(journal: Path) -> None:
+    """Cut off half a line at the journal's end, which a full disk leaves and behind which nothing could be read."""
+    lock = JournalFileSymlinkLock(str(journal))
+    lock.acquire()
+    try:
+        content = journal.read_bytes() if journal.exists() else b""
+        if content and not content.endswith(b"\n"):
+            os.truncate(journal, content.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def default_name(algorithm: str, tasks: list[str], space: Space) -> str:

@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from bench import loop
 from bench.config import RunConfig
 from bench.errors import UserError
-from bench.files import CannotWrite
+from bench.files import CannotWrite, writing
 from bench.lock import InUse, Lock, alive
 from bench.record import state
 from bench.sweep import Sweep, open_study, settled
@@ -102,15 +102,16 @@ def work(sweep: Sweep, trials: int, stop: Callable[[], bool], tell: Tell, tracki
     """
     study = open_study(sweep)
     while not stop():
-        claimed = claim(sweep, study, trials)
-        if claimed is None:
-            if not study.get_trials(deepcopy=False, states=_UNFINISHED):
-                return
-            time.sleep(POLL_S)
-            continue
-        trial, lock = claimed
-        with lock:
-            carry_out(sweep, study, trial, lock, stop, tell, tracking)
+        with writing(sweep.folder):
+            claimed = claim(sweep, study, trials)
+            if claimed is None:
+                if not study.get_trials(deepcopy=False, states=_UNFINISHED):
+                    return
+                time.sleep(POLL_S)
+                continue
+            trial, lock = claimed
+            with lock:
+                carry_out(sweep, study, trial, lock, stop, tell, tracking)
 
 
 def carry_out(
@@ -123,44 +124,49 @@ def carry_out(
     tracking: str,
 ) -> None:
     """Do a trial's runs, or what is left of them, and tell the study how it ended."""
-    values = " ".join(f"{name}={settled(value)}" for name, value in trial.params.items())
     tell(News("began", trial.number, f"trial {trial.number}"))
     runs = sweep.runs(trial.number, trial.params)
     scores: dict[int, float] = dict(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
-    try:
-        for step in np.random.default_rng(trial.number).permutation(len(runs)).tolist():
-            if step not in scores:
+    end = ""
+    for step in np.random.default_rng(trial.number).permutation(len(runs)).tolist():
+        if step not in scores:
+            try:
                 score = _score(sweep, trial.number, runs, step, len(scores), stop, tell, tracking)
                 lock.check()
-                if score is None:
+            except InUse as error:  # somebody has taken over the trial, or has one of its runs
+                tell(News("note", trial.number, str(error)))
+                with contextlib.suppress(InUse):
+                    lock.check()
                     requeue(study, trial)
-                    return
-                scores[step] = score
-                trial.report(score, step)
-            if len(scores) < len(runs) and trial.should_prune():
-                # At a step of its own: the last one's value is what the sampler takes a pruned trial to be worth.
-                trial.report(fmean(scores.values()), len(runs))
+                time.sleep(POLL_S)
+                return
+            except CannotWrite:
+                with contextlib.suppress(OSError):  # if not even that can be written, it will be found dead
+                    requeue(study, trial)
+                raise
+            except Exception as error:  # the run's error.txt has the rest
+                why = (str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}").splitlines()[
+                    0
+                ]
+                trial.set_user_attr("broke", why)
                 study.tell(trial, state=TrialState.PRUNED)
-                end = f"pruned after {len(scores)} of {len(runs)} runs, mean {fmean(scores.values()):.3f}"
+                end = f"broke off: {why}"
                 break
-        else:
-            study.tell(trial, fmean(scores.values()))
-            end = f"{fmean(scores.values()):.3f}"
-    except InUse as error:  # somebody has taken over the trial, or has one of its runs
-        tell(News("note", trial.number, str(error)))
-        with contextlib.suppress(InUse):
-            lock.check()
-            requeue(study, trial)
-        time.sleep(POLL_S)
-        return
-    except CannotWrite:
-        requeue(study, trial)
-        raise
-    except Exception as error:  # the run's error.txt has the rest
-        why = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        trial.set_user_attr("broke", why.splitlines()[0])
-        study.tell(trial, state=TrialState.PRUNED)
-        end = f"broke off: {why.splitlines()[0]}"
+            if score is None:
+                requeue(study, trial)
+                return
+            scores[step] = score
+            trial.report(score, step)
+        if len(scores) < len(runs) and trial.should_prune():
+            # At a step of its own: the last one's value is what the sampler takes a pruned trial to be worth.
+            trial.report(fmean(scores.values()), len(runs))
+            study.tell(trial, state=TrialState.PRUNED)
+            end = f"pruned after {len(scores)} of {len(runs)} runs, mean {fmean(scores.values()):.3f}"
+            break
+    else:
+        study.tell(trial, fmean(scores.values()))
+        end = f"{fmean(scores.values()):.3f}"
+    values = " ".join(f"{name}={settled(value)}" for name, value in trial.params.items())
     tell(News("ended", trial.number, f"trial {trial.number}: {end} ({values})", 1.0))
 
 

@@ -196,6 +196,15 @@ def test_the_trial_of_a_dead_worker_is_done_again_and_that_of_a_living_one_is_no
     assert [trials[n].params for n in (0, 1)] == [dead.params, living.params]
 
 
+def test_half_a_line_at_the_journals_end_costs_nothing_else(toy: str, tmp_path: Path) -> None:
+    one = sweep(toy, tmp_path)
+    work(one, 1, never, ignore)
+    with (one.folder / "journal.log").open("a") as stream:
+        stream.write('{"op_code":4,"worker')
+    work(one, 2, never, ignore)
+    assert [trial.state.is_finished() for trial in trials_of(one)] == [True, True]
+
+
 def test_a_setting_that_breaks_the_method_is_pruned_with_the_reason(
     toy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
