@@ -40,10 +40,9 @@ def improvements(results: Results, pairs: Sequence[Pair]) -> list[Row]:
     by_entry = {key: rows["mean"].to_numpy() for key, rows in scores.groupby(["algorithm", "task", "trajectories"])}
     rows: list[Row] = []
     for a, b in pairs:
-        generator = np.random.default_rng(0)
         cells = {
-            cell: improvement(by_entry[a, *cell], by_entry[b, *cell], generator)
-            for cell in results.cells
+            cell: improvement(by_entry[a, *cell], by_entry[b, *cell], i)
+            for i, cell in enumerate(results.cells)
             if (a, *cell) in by_entry and (b, *cell) in by_entry
         }
         for scope in POOLED:

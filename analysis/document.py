@@ -71,14 +71,14 @@ class Document:
         tests = statistics.tests(results, pairs)
         return cls(
             results=results,
-            cells=_settled(table1.entries(results)),
-            tests=_settled(tests),
-            paper=[] if results.foreign else _settled(statistics.paper_tests()),
-            aggregates=_settled(aggregates.aggregates(results)),
-            improvements=_settled(aggregates.improvements(results, pairs)),
-            curves=_settled(figure5.curves(results)),
-            figures=_settled(figures.rows_of(results)),
-            interactions=_settled(interactions.rows_of(results)),
+            cells=settled(table1.entries(results)),
+            tests=settled(tests),
+            paper=[] if results.foreign else settled(statistics.paper_tests()),
+            aggregates=settled(aggregates.aggregates(results)),
+            improvements=settled(aggregates.improvements(results, pairs)),
+            curves=settled(figure5.curves(results)),
+            figures=settled(figures.rows_of(results)),
+            interactions=settled(interactions.rows_of(results)),
         )
 
     def write(self, directory: Path, parts: Sequence[str], formats: Sequence[str] = FORMATS) -> list[str]:
@@ -247,12 +247,12 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
         raise UserError(f"cannot write into {directory}: {error.strerror or error}") from None
 
 
-def _settled(value: Any) -> Any:
+def settled(value: Any) -> Any:
     """Return rows as they are written: 12 digits, so that no processor's last bit shows; None for what is no number."""
     if isinstance(value, dict):
-        return {key: _settled(part) for key, part in value.items()}
+        return {key: settled(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_settled(part) for part in value]
+        return [settled(part) for part in value]
     if not isinstance(value, float):
         return value
     return float(f"{value:.12g}") if math.isfinite(value) else None

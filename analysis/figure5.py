@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis import plotting
-from analysis.load import Results, title
+from analysis.load import ENTRY, Results, title
 from analysis.robust import mean_interval
 from analysis.statistics import Row
 from bench.tasks import TASKS
@@ -35,27 +35,25 @@ def curves(results: Results) -> list[Row]:
     Returns:
         Rows with task, trajectories, algorithm, n_seeds, env_steps, mean, low and high (lists of equal length).
     """
+    entries = dict(iter(results.curves.groupby(ENTRY)))
     return [
-        {"task": task.name, "trajectories": n, "algorithm": algorithm, **average(chosen)}
+        {"task": task.name, "trajectories": n, "algorithm": algorithm, **average(entries[algorithm, task.name, n])}
         for task in TASKS.values()
         for algorithm in STYLES
         for n in task.trajectories[:1]
-        if len(chosen := of_entry(results.curves, algorithm, task.name, n))
+        if (algorithm, task.name, n) in entries
     ]
-
-
-def of_entry(table: pd.DataFrame, algorithm: str, task: str, trajectories: int) -> pd.DataFrame:
-    """Return the rows of one entry."""
-    mine = (table["algorithm"] == algorithm) & (table["task"] == task) & (table["trajectories"] == trajectories)
-    return table[mine]
 
 
 def average(runs: pd.DataFrame, grid: NDArray[np.float64] | None = None) -> Row:
     """Return the mean and band over the seeds of one entry, on `grid` or equal steps from 0 to the shortest's end."""
-    seeds = [rows.sort_values("env_steps") for _, rows in runs.groupby("seed")]
+    ordered = runs.sort_values(["seed", "env_steps"])
+    begins = np.flatnonzero(np.diff(ordered["seed"].to_numpy())) + 1
+    steps, means = (np.split(ordered[name].to_numpy(np.float64), begins) for name in ("env_steps", "mean"))
+    seeds = list(zip(steps, means, strict=True))
     if grid is None:
-        grid = np.linspace(0, min(rows["env_steps"].max() for rows in seeds), POINTS)
-    values = np.array([np.interp(grid, rows["env_steps"], rows["mean"]) for rows in seeds])
+        grid = np.linspace(0, min(x[-1] for x in steps), POINTS)
+    values = np.array([np.interp(grid, x, y) for x, y in seeds])
     row: Row = {"n_seeds": len(seeds), "env_steps": grid.tolist(), "mean": values.mean(axis=0).tolist()}
     low, high = mean_interval(values)
     return row | {"low": None if low is None else low.tolist(), "high": None if high is None else high.tolist()}

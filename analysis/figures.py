@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analysis import plotting
-from analysis.figure5 import POINTS, average, of_entry
-from analysis.load import METHODS, Results, control_of, seed_scores
+from analysis.figure5 import POINTS, average
+from analysis.load import ENTRY, METHODS, Results, control_of, seed_scores
 from analysis.robust import mean_interval, profile
 from analysis.statistics import POOLED, Row, within
 from bench.tasks import TASKS
@@ -38,15 +38,15 @@ def by_trajectories(results: Results) -> list[Row]:
         Rows with task, algorithm, n_seeds (the most that any size has), trajectories, mean, low and high (lists of
         equal length; low and high hold the mean itself where there is one seed).
     """
-    scores = seed_scores(results)
+    scores = seed_scores(results).groupby(ENTRY)["mean"]
+    entries = {(str(a), str(t), int(str(n))): means.to_numpy() for (a, t, n), means in scores}
     rows: list[Row] = []
     for task in plotting.tasks_shown(results):
         for algorithm in _methods(results):
-            mine = scores[(scores["task"] == task) & (scores["algorithm"] == algorithm)]
             row: Row = {"task": task, "algorithm": algorithm, "n_seeds": 0}
             row |= {key: [] for key in ("trajectories", "mean", "low", "high")}
-            for n in sorted(mine["trajectories"].unique().tolist()):
-                values = mine.loc[mine["trajectories"] == n, "mean"].to_numpy()
+            for n in sorted(size for name, of, size in entries if (name, of) == (algorithm, task)):
+                values = entries[algorithm, task, n]
                 low, high = mean_interval(values)
                 row["n_seeds"] = max(row["n_seeds"], len(values))
                 row["trajectories"].append(n)
@@ -64,17 +64,14 @@ def by_steps(results: Results) -> list[Row]:
     Methods differ a hundredfold in the environment steps they take: the grid is geometric, from the first evaluation
     behind step 0. One that takes no steps, BC, has no environment steps (an empty list) and its final mean.
     """
-    table = results.curves
+    entries = {(str(a), str(t), int(str(n))): runs for (a, t, n), runs in results.curves.groupby(ENTRY)}
     rows: list[Row] = []
     for task in plotting.tasks_shown(results):
-        sizes = table.loc[table["task"] == task, "trajectories"]
-        if sizes.empty:
-            continue
-        n = int(sizes.min())
+        n = min((size for _, name, size in entries if name == task), default=0)
         for algorithm in _methods(results):
-            runs = of_entry(table, algorithm, task, n)
-            if runs.empty:
+            if (algorithm, task, n) not in entries:
                 continue
+            runs = entries[algorithm, task, n]
             ends = runs.groupby("seed")["env_steps"].max()
             row: Row = {"task": task, "trajectories": n, "algorithm": algorithm}
             if ends.min() == 0:

@@ -1,4 +1,4 @@
-"""``bench analyze``, ``bench report`` and ``bench publish``.
+"""``bench analyze``, ``bench report``, ``bench compare`` and ``bench publish``.
 
 The command line wires them with ``analysis.main.add_parsers(commands)``; nothing heavy is imported before a command is
 called. From Python: `analyze` does the same with keywords.
@@ -31,16 +31,28 @@ instead, and into files only with --out. STATISTICS.md explains every number.
   bench analyze --episodes theirs.csv --compare A:B    anybody's results: a tidy table with the columns
                                                        algorithm, task, trajectories, seed, episode, return
 """
+COMPARE_HELP = """\
+Compare two sets of results entry by entry: what a change did. A and B are each a folder of runs, a folder of published
+results, a table of episodes (see bench analyze), or a commit, whose committed results are read. Runs are paired by
+algorithm, task, trajectories and seed; where each set holds one algorithm only, those two are compared. Every number is
+a - b, the two-sided signed-rank test is corrected by Holm over an algorithm's cells, and runs that are the same episode
+by episode are told from equal means.
+
+  bench compare runs.before runs.after
+  bench compare HEAD~10 HEAD                      the committed results of two commits
+  bench compare results runs --format json
+"""
 PUBLISH_HELP = """\
 Add finished runs to the committed results, replacing the same runs there, and render what follows from them.
 """
 
 
 def add_parsers(commands: Any) -> None:
-    """Add ``analyze``, ``report`` and ``publish`` to the subparsers of the command line."""
+    """Add ``analyze``, ``report``, ``compare`` and ``publish`` to the subparsers of the command line."""
     for name, help_text, description, add, function in (
         ("analyze", "Table 1, Figure 5 and the Wilcoxon tests", ANALYZE_HELP, add_arguments, run),
         ("report", "one page of everything, for a browser", report.REPORT_HELP, add_report_arguments, report.run),
+        ("compare", "two sets of results, entry by entry", COMPARE_HELP, add_compare_arguments, run_compare),
         ("publish", "add finished runs to the committed results", PUBLISH_HELP, add_publish_arguments, run_publish),
     ):
         parser = commands.add_parser(
@@ -96,6 +108,26 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         output_format=args.format,
     )
+
+
+def add_compare_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``bench compare``."""
+    for name in ("A", "B"):
+        parser.add_argument(name.lower(), metavar=name, help="runs, results, a table of episodes, or a commit")
+    parser.add_argument("--format", choices=FORMATS, help="print this format instead of a table for people")
+
+
+def run_compare(args: argparse.Namespace) -> int:
+    """Carry out ``bench compare``."""
+    from analysis.compare import Comparison, open_results
+    from analysis.terminal import show_comparison
+
+    comparison = Comparison.build(open_results(args.a), open_results(args.b))
+    if args.format:
+        sys.stdout.write(comparison.text(args.format))
+    else:
+        show_comparison(comparison)
+    return 0
 
 
 def add_publish_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import re
 from collections import Counter
@@ -91,15 +92,16 @@ def _folders(directories: Iterable[Path], problems: list[Problem]) -> Iterator[P
 
     A folder that holds what only a run leaves, but no config.json, is listed: nobody can say what it was.
     """
-    seen: set[str] = set()
+    seen: set[tuple[int, int]] = set()
     for directory in directories:
         if not directory.is_dir():
             raise UserError(f"{directory} is not a folder of runs: it does not exist (bench run makes one)")
         for place, below, files in os.walk(directory):
             below[:] = sorted(set(below) - {SWEEPS})  # their trials are none of a table's runs
             if "config.json" in files:
-                if (real := os.path.realpath(place)) not in seen:
-                    seen.add(real)
+                there = Path(place).stat()
+                if (identity := (there.st_dev, there.st_ino)) not in seen:
+                    seen.add(identity)
                     yield Path(place)
             elif remains := sorted(_REMAINS.intersection(files)):
                 problems.append(Problem("corrupt", place, f"no config.json beside {', '.join(remains)}"))
@@ -151,7 +153,7 @@ def _read_run(folder: Path, problems: list[Problem]) -> tuple[dict[str, Any] | N
         }
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"config.json or result.json lacks {error}") from None
-    layout = "/".join(folder.resolve().parts[-4:])
+    layout = "/".join(folder.absolute().parts[-4:])
     if (
         _LAYOUT.fullmatch(layout)
         and layout != f"{row['algorithm']}/{row['task']}/n{row['trajectories']}/seed{row['seed']}"
@@ -183,15 +185,16 @@ def _read_evaluations(
         final = table[last].assign(start=table["eval_seed"] - table["episode"]).groupby("run")
         summary = final["return"].agg(["size", "mean"]).join(final["episode"].nunique())
         summary = summary.join(final["start"].agg(["min", "max"]).add_prefix("start_"))
+        ends: dict[Any, dict[Any, Any]] = summary.to_dict("index")
         for i in table["run"].unique():
             what = "evaluations.csv does not hold the iteration that was the last"
-            if i in summary.index:
-                what = _contradiction(rows[i], summary.loc[i])
+            if i in ends:
+                what = _contradiction(rows[i], ends[i])
             if what:
                 problems.append(Problem("corrupt", str(folders[i]), what, _entry(rows[i])))
                 continue
             sound[i] = True
-            _remark(rows[i], int(summary["start_min"][i]), problems)
+            _remark(rows[i], int(ends[i]["start_min"]), problems)
         table = table[sound[table["run"]]]
         keys = pd.DataFrame([[rows[i][name] for name in RUN] for i in batch], columns=RUN, index=list(batch))
         episodes.append(table[last.reindex(table.index)].join(keys, on="run")[EPISODES])
@@ -203,14 +206,14 @@ def _read_evaluations(
     return pd.concat(episodes[1:] or episodes), pd.concat(curves[1:] or curves), sound
 
 
-def _contradiction(row: Mapping[str, Any], final: pd.Series) -> str:
+def _contradiction(row: Mapping[str, Any], final: Mapping[Any, Any]) -> str:
     """Return in what a run's result.json and the final rows of its evaluations.csv contradict each other, or ""."""
     count = int(final["size"])
     if count != row["n_episodes"] or final["episode"] != count:
         return f"evaluations.csv holds {count} final episodes, result.json speaks of {row['n_episodes']}"
     if final["start_min"] != final["start_max"]:
         return "the final episodes in evaluations.csv do not begin at consecutive starts"
-    if not np.isclose(final["mean"], row["_mean"], rtol=1e-9, atol=1e-9):
+    if not math.isclose(final["mean"], row["_mean"], rel_tol=1e-9, abs_tol=1e-9):
         return "the mean in result.json is not that of the final episodes in evaluations.csv"
     return ""
 

@@ -5,6 +5,7 @@ Strata are cells: seeds are drawn with replacement within each cell. The same da
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,10 +27,13 @@ def iqm_interval(cells: Sequence[NDArray[np.float64]]) -> Interval:
     Args:
         cells: the scores of each cell's seeds, [seeds] each; cells may differ in their number of seeds.
     """
-    generator = np.random.default_rng(0)
-    resampled = np.concatenate([_resample(cell, generator) for cell in cells], axis=1)
-    low, high = np.quantile(interquartile_mean(resampled), [0.025, 0.975])
-    return float(interquartile_mean(np.concatenate(cells))), float(low), float(high)
+    scores = np.concatenate(cells)
+    order = np.argsort(scores, kind="stable")
+    counts = np.concatenate([_counts(len(cell), i) for i, cell in enumerate(cells)], axis=1)[:, order]
+    cut, n = len(scores) // 4, len(scores)
+    weights = np.diff(np.clip(np.cumsum(counts, axis=1), cut, n - cut), axis=1, prepend=cut)  # of the middle half
+    low, high = np.quantile(weights @ scores[order] / (n - 2 * cut), [0.025, 0.975])
+    return float(interquartile_mean(scores)), float(low), float(high)
 
 
 Array = NDArray[np.float64]
@@ -40,7 +44,7 @@ def mean_interval(values: Array) -> tuple[Array, Array] | tuple[None, None]:
     n = len(values)
     if n == 1:
         return None, None
-    low, high = np.quantile(_resample_counts(n, np.random.default_rng(0)) @ values / n, [0.025, 0.975], axis=0)
+    low, high = np.quantile(_counts(n) @ values / n, [0.025, 0.975], axis=0)
     return low, high
 
 
@@ -53,12 +57,11 @@ def profile(cells: Sequence[Array], taus: Array) -> tuple[Array, Array, Array]:
         cells: the scores of each cell's seeds, [seeds] each.
         taus: thresholds.
     """
-    generator = np.random.default_rng(0)
     above = [(cell[:, None] > taus).astype(np.float64) for cell in cells]
     share = np.mean([rows.mean(axis=0) for rows in above], axis=0)
     resampled = np.zeros((RESAMPLES, len(taus)))
-    for rows in above:
-        resampled += _resample_counts(len(rows), generator) @ rows / len(rows)
+    for i, rows in enumerate(above):
+        resampled += _counts(len(rows), i) @ rows / len(rows)
     low, high = np.quantile(resampled / len(above), [0.025, 0.975], axis=0)
     return share, low, high
 
@@ -76,11 +79,16 @@ class Improvement:
     resampled: NDArray[np.float64]
 
 
-def improvement(a: NDArray[np.float64], b: NDArray[np.float64], generator: np.random.Generator) -> Improvement:
-    """Return how often a run of a beats a run of b, from the scores of a's seeds [n] and of b's seeds [m]."""
+def improvement(a: NDArray[np.float64], b: NDArray[np.float64], cell: int = 0) -> Improvement:
+    """Return how often a run of a beats a run of b on a cell.
+
+    Args:
+        a: scores of a's seeds [n].
+        b: scores of b's seeds [m].
+        cell: number of the cell: the seeds of each are drawn for themselves.
+    """
     wins = (np.sign(a[:, None] - b[None, :]) + 1) / 2
-    counts_a, counts_b = _resample_counts(len(a), generator), _resample_counts(len(b), generator)
-    resampled = ((counts_a @ wins) * counts_b).sum(axis=1) / wins.size
+    resampled = ((_counts(len(a), 2 * cell) @ wins) * _counts(len(b), 2 * cell + 1)).sum(axis=1) / wins.size
     return Improvement(float(wins.mean()), resampled)
 
 
@@ -90,11 +98,8 @@ def improvement_interval(cells: Sequence[Improvement]) -> Interval:
     return float(np.mean([cell.probability for cell in cells])), float(low), float(high)
 
 
-def _resample(cell: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return the seeds of one cell drawn with replacement: [RESAMPLES, seeds]."""
-    return cell[generator.integers(len(cell), size=(RESAMPLES, len(cell)))]
-
-
-def _resample_counts(n: int, generator: np.random.Generator) -> NDArray[np.float64]:
-    """Return how often each of n seeds is drawn: [RESAMPLES, n]."""
-    return generator.multinomial(n, np.full(n, 1 / n), size=RESAMPLES).astype(np.float64)
+@lru_cache(128)
+def _counts(n: int, stream: int = 0) -> NDArray[np.float64]:
+    """Return how often each of n seeds is drawn: [RESAMPLES, n]; streams are independent of each other."""
+    drawn = np.random.default_rng(stream).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return drawn.astype(np.float64)

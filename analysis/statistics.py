@@ -72,12 +72,12 @@ def tests(results: Results, pairs: Sequence[Pair]) -> list[Row]:
     scores = seed_scores(results)
     rows: list[Row] = []
     for a, b in pairs:
-        samples = [*_pooled_samples(scores, a, b), *_seed_samples(scores, a, b)]
-        rows += _rows(a, b, samples, claimed=(a, b) in CLAIMS)
+        mine = scores[scores["algorithm"].isin((a, b))]
+        rows += test_rows(a, b, samples_of(mine, a, b), claimed=(a, b) in CLAIMS)
     return rows
 
 
-class _Sample:
+class Sample:
     """Paired values of one scope, and what is to be said of them."""
 
     def __init__(self, scope: str, task: Any, trajectories: Any, table: pd.DataFrame, notes: Iterable[str]):
@@ -88,20 +88,30 @@ class _Sample:
         self.notes = [note for note in notes if note]
 
 
-def _seed_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
+def samples_of(scores: pd.DataFrame, a: str, b: str) -> list[Sample]:
+    """Return what is paired of a and b in every scope; `scores` as `analysis.load.seed_scores` returns them."""
+    return [*_pooled_samples(scores, a, b), *_seed_samples(_by_seed(scores), a, b)]
+
+
+def _by_seed(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return mean returns by task, trajectories and seed, a column per algorithm; NaN where it has no such run."""
+    return scores.pivot(index=["task", "trajectories", "seed"], columns="algorithm", values="mean")
+
+
+def _seed_samples(by_seed: pd.DataFrame, a: str, b: str) -> list[Sample]:
     """Pair the seeds of every task and every cell in which both algorithms have runs."""
-    wide = _wide(scores, a, b, "mean")
+    wide = by_seed[[a, b]].dropna(how="all").set_axis(["a", "b"], axis=1)
     samples, cells = [], []
     for (task, n), cell in _sorted(wide.groupby(level=["task", "trajectories"])):
         if cell["a"].notna().any() and cell["b"].notna().any():
             lone = {name: cell.index[cell[side].isna()].get_level_values("seed") for side, name in (("a", a), ("b", b))}
             notes = [f"{name} lacks {seeds_text(seeds)}" for name, seeds in lone.items() if len(seeds)]
-            cells.append(_Sample("cell", task, n, cell.dropna(), notes))
+            cells.append(Sample("cell", task, n, cell.dropna(), notes))
     both = wide.dropna()
     for (task,), rows in _sorted(both.groupby(level=["task"])):
         sizes = rows.groupby(level="seed").size()
         note = "not every seed has all of the task's cells" if sizes.nunique() > 1 else ""
-        samples.append(_Sample("task", task, None, rows.groupby(level="seed").mean(), [note]))
+        samples.append(Sample("task", task, None, rows.groupby(level="seed").mean(), [note]))
     return samples + cells
 
 
@@ -110,7 +120,7 @@ def _sorted(groups: Iterable[tuple[Any, pd.DataFrame]]) -> list[tuple[Any, pd.Da
     return sorted(groups, key=lambda group: cell_order((*group[0], 0)[:2]))
 
 
-def _pooled_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
+def _pooled_samples(scores: pd.DataFrame, a: str, b: str) -> list[Sample]:
     """Pair the cells of each pooled scope that both algorithms have."""
     pair = scores[scores["algorithm"].isin((a, b))]
     means = pair.groupby(["algorithm", "task", "trajectories"])[["mean", "normalised"]].mean().reset_index()
@@ -124,7 +134,7 @@ def _pooled_samples(scores: pd.DataFrame, a: str, b: str) -> list[_Sample]:
         normalised = all(whole.get((name, *cell), False) for name in (a, b) for cell in table.index)
         if normalised:
             table = _wide(inside, a, b, "normalised").dropna()
-        sample = _Sample(scope, None, None, table, [])
+        sample = Sample(scope, None, None, table, [])
         sample.scale = "normalised" if normalised else "raw"
         if not normalised and table.index.get_level_values("task").nunique() > 1:
             sample.notes.append("raw returns: tasks with large returns rule the ranks")
@@ -151,8 +161,8 @@ def _wide(scores: pd.DataFrame, a: str, b: str, value: str) -> pd.DataFrame:
     return pd.concat(columns, axis=1).sort_index()
 
 
-def _rows(a: str, b: str, samples: Sequence[_Sample], claimed: bool) -> list[Row]:
-    """Test every sample two-sided, correct within scopes, and add the one-sided rows of a claim."""
+def test_rows(a: str, b: str, samples: Sequence[Sample], claimed: bool) -> list[Row]:
+    """Return a row per sample: test two-sided, correct within scopes, and add the one-sided rows of a claim."""
     rows: list[Row] = []
     alternatives: list[Alternative] = ["two-sided", "greater"] if claimed else ["two-sided"]
     for alternative in alternatives:
@@ -171,7 +181,7 @@ def _rows(a: str, b: str, samples: Sequence[_Sample], claimed: bool) -> list[Row
     return rows
 
 
-def _row(a: str, b: str, sample: _Sample, outcome: SignedRank, p_holm: float | None, family: int) -> Row:
+def _row(a: str, b: str, sample: Sample, outcome: SignedRank, p_holm: float | None, family: int) -> Row:
     return {
         "scope": sample.scope,
         "task": sample.task,
@@ -201,7 +211,7 @@ def _row(a: str, b: str, sample: _Sample, outcome: SignedRank, p_holm: float | N
     }
 
 
-def _remarks(a: str, b: str, sample: _Sample, outcome: SignedRank, family: int) -> list[str]:
+def _remarks(a: str, b: str, sample: Sample, outcome: SignedRank, family: int) -> list[str]:
     """Say what keeps the test from deciding, and where its ranks and its means disagree."""
     n, unit = outcome.n_pairs, sample.unit
     if n == 0:
@@ -236,12 +246,12 @@ def champions(results: Results) -> dict[Entry, float]:
     All pairs of methods are tested cell by cell as `tests` does, two-sided, with Holm's correction over the cells of a
     pair; bias controls are no rivals. A method alone in its cell has beaten nobody.
     """
-    scores = seed_scores(results)
+    by_seed = _by_seed(seed_scores(results))
     lost: set[Entry] = set()
     won: dict[Entry, float] = {}
     for a, b in combinations([name for name in results.algorithms if control_of(name) is None], 2):
-        samples = [sample for sample in _seed_samples(scores, a, b) if sample.scope == "cell"]
-        for row in _rows(a, b, samples, claimed=False):
+        samples = [sample for sample in _seed_samples(by_seed, a, b) if sample.scope == "cell"]
+        for row in test_rows(a, b, samples, claimed=False):
             for name in (a, b):
                 entry = (name, row["task"], row["trajectories"])
                 if winner(row) == name:
@@ -263,7 +273,7 @@ def paper_tests() -> list[Row]:
                 for n in cell.trajectories
                 if (in_scope(cell.name, scope) if task is None else cell.name == task)
             ]
-            samples.append(_Sample(scope, task, None, pd.DataFrame(cells, columns=["a", "b"]), []))
+            samples.append(Sample(scope, task, None, pd.DataFrame(cells, columns=["a", "b"]), []))
             samples[-1].unit = "cell"
-        rows += _rows("mgail", column, samples, claimed=False)
+        rows += test_rows("mgail", column, samples, claimed=False)
     return rows

@@ -134,7 +134,6 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
             rules.add(len(rows))
         previous = group
         digits = 3 if row["scale"] == "normalised" else 2
-        low, high = row["shift_low"], row["shift_high"]
         two_sided = row["alternative"] == "two-sided"
         rows.append(
             [
@@ -148,7 +147,7 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
                 p_text(row["p_holm"]),
                 number(row["effect_rank_biserial"]),
                 number(row["shift_hodges_lehmann"], digits),
-                "–" if low is None else f"[{number(low, digits)}, {number(high, digits)}]",
+                interval(row, digits),
                 number(row["mean_a"], digits),
                 number(row["mean_b"], digits),
                 number(row["median_difference"], digits),
@@ -158,6 +157,12 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
             ]
         )
     return Grid(columns, rows, frozenset(rules))
+
+
+def interval(row: Row, digits: int) -> str:
+    """Return the interval of a row's shift, or a dash."""
+    low, high = row["shift_low"], row["shift_high"]
+    return "–" if low is None else f"[{number(low, digits)}, {number(high, digits)}]"
 
 
 def aggregates_grid(aggregates: Sequence[Row]) -> Grid:

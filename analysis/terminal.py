@@ -9,24 +9,26 @@ from rich.text import Text as Styled
 
 from analysis import interactions, tables
 from analysis.markup import Grid, Text, plain
-from analysis.statistics import POOLED, Row
-from analysis.wording import conclusions, grouped
+from analysis.statistics import POOLED
+from analysis.wording import conclusions, grouped, scope_text
 
 if TYPE_CHECKING:
+    from analysis.compare import Comparison
     from analysis.document import Document
 
 WIDTH = 120
+TOO_WIDE = ("zeros", "W", "mean a", "mean b", "median a − b", "scale", "note")  # of the tests
 
 
 def show(document: "Document", parts: Sequence[str]) -> None:
     """Print the parts; as wide as the terminal, or 120 columns where there is none."""
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = _console()
     if "table1" in parts:
         console.print(_table(tables.overview(document.cells), f"Table 1{document.results.caution}"))
         for line in tables.notes(document.cells, document.results):
             console.print(Styled("· " + plain(line), style="dim"))
+        if controls := tables.controls_grid(document.cells):
+            console.print(_table(controls, "Without an expert"))
         _lines(console, "Not run", tables.not_run(document.cells))
         console.print()
     if "wilcoxon" in parts:
@@ -35,7 +37,10 @@ def show(document: "Document", parts: Sequence[str]) -> None:
         ]
         if shown:
             console.print(
-                _table(_narrow(shown), f"Wilcoxon signed-rank tests, two-sided, a − b{document.results.caution}")
+                _table(
+                    _without(tables.tests_grid(shown), TOO_WIDE),
+                    f"Wilcoxon signed-rank tests, two-sided, a − b{document.results.caution}",
+                )
             )
         _lines(
             console, "In words", conclusions(document.tests) or ["No two methods that are to be compared have runs."]
@@ -50,14 +55,29 @@ def show(document: "Document", parts: Sequence[str]) -> None:
     _lines(console, "Left out, missing or uneven", grouped(document.results.problems))
 
 
-def _narrow(rows: Sequence[Row]) -> Grid:
-    """Return the grid of tests with what there is room for; the files have all of it."""
-    grid = tables.tests_grid(rows)
-    kept = [
-        i
-        for i, column in enumerate(grid.columns)
-        if column.header not in ("zeros", "W", "mean a", "mean b", "median a − b", "scale", "note")
-    ]
+def show_comparison(comparison: "Comparison") -> None:
+    """Print what `bench compare` found."""
+    console = _console()
+    narrow = ("same", "effect", "shift", "p", "settings, note")
+    for heading, grid, lines in comparison.sections():
+        if grid:
+            console.print(_table(_without(grid, narrow), heading or "Entry by entry, a − b"))
+        _lines(console, "In words" if grid else heading, lines)
+    changed = [row for row in comparison.cells if row["changed"]]
+    texts = [f"{row['algorithm']}, {scope_text(row)}: {row['changed']}" for row in changed]
+    _lines(console, "Settings that differ", texts)
+
+
+def _console() -> Console:
+    console = Console(highlight=False, soft_wrap=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    return console
+
+
+def _without(grid: Grid, headers: Sequence[str]) -> Grid:
+    """Return the grid with what there is room for; the files have all of it."""
+    kept = [i for i, column in enumerate(grid.columns) if column.header not in headers]
     return Grid([grid.columns[i] for i in kept], [[row[i] for i in kept] for row in grid.rows], grid.rules)
 
 

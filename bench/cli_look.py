@@ -1,17 +1,16 @@
-"""Looking at what was run: ``bench evaluate``, ``bench compare``."""
+"""Looking at what was run: ``bench evaluate``."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.cli_text import positive, table
-from bench.errors import UserError
+from bench.cli_text import positive
 from bench.files import read_json
 from bench.record import state
 
 
 def add_parsers(commands: Any) -> None:
-    """Add the commands that look at runs."""
+    """Add the command that looks at a run."""
     one = commands.add_parser(
         "evaluate",
         help="play a finished run's policy again",
@@ -22,18 +21,6 @@ def add_parsers(commands: Any) -> None:
     one.add_argument("--episodes", default="50", metavar="N", help="number of episodes (default: 50)")
     one.add_argument("--stochastic", action="store_true", help="draw actions instead of taking the likeliest")
     one.set_defaults(function=evaluate)
-
-    pair = commands.add_parser(
-        "compare",
-        help="compare two folders of runs, pair by pair",
-        description="Compare the finished runs at or below A with those at or below B. A pair is the same task, size "
-        "and seed under the same algorithm; where each folder holds one algorithm only, under those two. Differences "
-        "are a - b; p is of the two-sided Wilcoxon signed-rank test over seeds, beside the least that so many pairs "
-        "can give.",
-    )
-    for name in ("a", "b"):
-        pair.add_argument(name, type=Path, metavar=name.upper(), help="folder of runs, or of one algorithm's")
-    pair.set_defaults(function=compare)
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -64,36 +51,4 @@ def evaluate(args: argparse.Namespace) -> int:
         print(  # noqa: T201
             f"recorded: return {result['mean']:.2f} ± {result['std']:.2f} over {result['n_episodes']} episodes"
         )
-    return 0
-
-
-def compare(args: argparse.Namespace) -> int:
-    """Carry out ``bench compare``."""
-    from analysis.wilcoxon import signed_rank
-    from bench.frame import load
-
-    cell = ["algorithm", "task", "trajectories"]
-    frames = [load(path).groupby([*cell, "seed"])["return"].mean().reset_index() for path in (args.a, args.b)]
-    for path, frame in zip((args.a, args.b), frames, strict=True):
-        if frame.empty:
-            raise UserError(f"{path} holds no finished run")
-    found = [sorted(frame["algorithm"].unique()) for frame in frames]
-    if all(len(algorithms) == 1 for algorithms in found) and found[0] != found[1]:
-        for frame in frames:
-            frame["algorithm"] = f"{found[0][0]} - {found[1][0]}"
-    pairs = frames[0].merge(frames[1], on=[*cell, "seed"], suffixes=("_a", "_b"))
-    if pairs.empty:
-        raise UserError(f"{args.a} and {args.b} have no run in common: same algorithm, task, size and seed")
-    rows = []
-    for (algorithm, task, size), group in pairs.groupby(cell):
-        a, b = group["return_a"].to_numpy(), group["return_b"].to_numpy()
-        test = signed_rank(a, b)
-        numbers = [f"{value:.2f}" for value in (a.mean(), b.mean(), (a - b).mean())]
-        p = ["equal", ""] if test.p_value is None else [f"{test.p_value:.3g}", f"{test.min_attainable_p:.3g}"]
-        rows.append([str(task), str(size), str(algorithm), str(len(group)), *numbers, *p])
-    table(
-        f"a: {args.a}, b: {args.b}",
-        ["task", "size", "algorithm", "pairs", "mean a", "mean b", "a - b", "p", "least p"],
-        rows,
-    )
     return 0

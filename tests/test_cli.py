@@ -177,15 +177,16 @@ def test_compare_pairs_runs(toy: str, capsys: pytest.CaptureFixture[str]) -> Non
             assert cli.main([*RUN, "--algorithm", toy, "--out", out, "--set", f"step_size={step}", "--seed", seed]) == 0
     frames = {out: bench.load(out).groupby("seed")["return"].mean() for out in "ab"}
     capsys.readouterr()
-    assert cli.main(["compare", "a", "b"]) == 0
-    (row,) = (line.split() for line in capsys.readouterr().out.splitlines() if "cartpole" in line)
-    means = [frames["a"].mean(), frames["b"].mean(), (frames["a"] - frames["b"]).mean()]
-    assert row[:7] == ["cartpole", "1", "Toy", "2", *(f"{m:.2f}" for m in means)]
+    assert cli.main(["compare", "a", "b", "--format", "json"]) == 0
+    (row,) = [row for row in json.loads(capsys.readouterr().out)["tests"] if row["scope"] == "cell"]
+    assert (row["algorithm"], row["task"], row["n_pairs"]) == ("Toy", "cartpole", 2)
+    assert (row["mean_a"], row["mean_b"]) == (pytest.approx(frames["a"].mean()), pytest.approx(frames["b"].mean()))
+    assert row["changed"] == "step_size 0.1 → 0.5"
     assert cli.main(["compare", "a", "a"]) == 0
-    assert "equal" in capsys.readouterr().out
+    assert "identical" in capsys.readouterr().out
     Path("empty").mkdir()
     assert cli.main(["compare", "a", "empty"]) == 2
-    assert "empty holds no finished run" in capsys.readouterr().err
+    assert "no finished run in empty" in capsys.readouterr().err
 
 
 def test_a_grid_ends_with_exit_code_1_if_a_run_failed_and_only_failed_runs_it_again(

@@ -181,7 +181,7 @@ def test_improvement_is_mann_whitneys_u() -> None:
     generator = np.random.default_rng(0)
     cells = [(generator.integers(0, 9, 7).astype(float), generator.integers(0, 9, 5).astype(float)) for _ in range(3)]
     expected = np.mean([scipy.stats.mannwhitneyu(a, b).statistic / (len(a) * len(b)) for a, b in cells])
-    outcomes = [improvement(a, b, generator) for a, b in cells]
+    outcomes = [improvement(a, b, cell) for cell, (a, b) in enumerate(cells)]
     probability, low, high = improvement_interval(outcomes)
     assert probability == pytest.approx(expected, rel=1e-12)
     assert 0 <= low < probability < high <= 1
@@ -194,7 +194,10 @@ def test_bootstrap_intervals_are_the_same_every_time_and_cover() -> None:
     spread = np.concatenate(cells).std() / np.sqrt(120)
     assert 2 * spread < high - low < 8 * spread
     assert low < value < high
-    sure = improvement(np.ones(3), np.zeros(2), np.random.default_rng(0))
+    drawn = np.random.default_rng(9).integers(30, size=(4000, 4, 30))
+    resampled = interquartile_mean(np.stack([cells[i][drawn[:, i]] for i in range(4)], axis=1).reshape(4000, 120))
+    assert [low, high] == pytest.approx(np.quantile(resampled, [0.025, 0.975]).tolist(), abs=0.03)
+    sure = improvement(np.ones(3), np.zeros(2))
     assert improvement_interval([sure]) == (1.0, 1.0, 1.0)
 
 
