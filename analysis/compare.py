@@ -8,7 +8,7 @@ Every number is a - b, so a change from A to B that helps has negative differenc
 import json
 import subprocess
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +121,9 @@ class Comparison:
             mine = scores[scores["name"] == name]
             if mine["algorithm"].nunique() < 2:
                 continue
-            for row in test_rows("a", "b", samples_of(mine, "a", "b"), claimed=False):
+            both = mine.groupby(["task", "trajectories", "seed"])["algorithm"].transform("nunique") == 2
+            samples = samples_of(mine, "a", "b", pooled=mine[both])  # a run more in one set is no change of a mean
+            for row in test_rows("a", "b", samples, claimed=False):
                 key = (name, row["task"], row["trajectories"])
                 of_cell = row["scope"] == "cell"
                 rows.append(
@@ -149,13 +151,11 @@ class Comparison:
         lines = [f"A: {self.a.source}{self.a.caution}. B: {self.b.source}{self.b.caution}. Differences are a − b."]
         for name in dict.fromkeys(row["algorithm"] for row in self.cells):
             rows = [row for row in self.cells if row["algorithm"] == name]
-            found = [outcome(row) for row in rows]
-            counts = {what: found.count(what) for what in dict.fromkeys(found)}
+            counts = Counter(outcome(row) for row in rows)
             parts = ", ".join(f"{count} {what}" for what, count in counts.items())
-            (pooled,) = [row for row in self.tests if row["algorithm"] == name and row["scope"] == "all"]
-            best = winner(pooled)
-            over = f"over its cells {best} is better" if best else "over its cells neither is found better"
-            lines.append(f"{title(name)}: {parts}; {over}.")
+            found = [winner(row) for row in self.tests if row["algorithm"] == name and row["scope"] == "all"]
+            best = f"{found[0]} is better" if any(found) else "neither is found better"
+            lines.append(f"{title(name)}: {parts}; over its cells {best}.")
         for letter, only in (("A", self.only_a), ("B", self.only_b)):
             if only:
                 lines.append(f"Only in {letter}: {'; '.join(_grouped_entries(only))}.")

@@ -88,9 +88,17 @@ class Sample:
         self.notes = [note for note in notes if note]
 
 
-def samples_of(scores: pd.DataFrame, a: str, b: str) -> list[Sample]:
-    """Return what is paired of a and b in every scope; `scores` as `analysis.load.seed_scores` returns them."""
-    return [*_pooled_samples(scores, a, b), *_seed_samples(_by_seed(scores), a, b)]
+def samples_of(scores: pd.DataFrame, a: str, b: str, pooled: pd.DataFrame | None = None) -> list[Sample]:
+    """Return what is paired of a and b in every scope.
+
+    Args:
+        scores: as `analysis.load.seed_scores` returns them.
+        a: an algorithm of `scores`.
+        b: the other one.
+        pooled: other scores for the scopes over cells.
+    """
+    over_cells = _pooled_samples(scores if pooled is None else pooled, a, b)
+    return [*over_cells, *_seed_samples(_by_seed(scores), a, b)]
 
 
 def _by_seed(scores: pd.DataFrame) -> pd.DataFrame:

@@ -45,6 +45,8 @@ def test_what_a_change_did(sets: tuple[Path, Path]) -> None:
     cloned = cell(comparison, "bc", 4)
     assert (cloned["n_identical"], cloned["n_pairs"], compare.outcome(cloned)) == (0, 7, "undecided")
     assert "a lacks seed 99" in cloned["note"]
+    (pooled,) = [row for row in comparison.tests if (row["algorithm"], row["scope"]) == ("bc", "all")]
+    assert (pooled["mean_a"], pooled["mean_b"]) == (0.2, pytest.approx(0.2 + 5 / 7 / 100))  # of the seven common seeds
     assert (comparison.only_a, comparison.only_b) == ([("bc", "acrobot", 1)], [])
     text = "\n".join(comparison.conclusions())
     assert "MGAIL basic: 1 b better, 1 identical" in text
