@@ -199,9 +199,9 @@ class MGAIL:
         config = self.config
         if config.segments == "on_policy":  # acted by the current policy, used once, with the noise of the acting
             steps = max(config.env_steps_per_iteration // config.num_envs, 1)
-            segment = self.buffer.latest(min(config.horizon, steps), steps, self._burn_in)
+            segment = self.buffer.latest(min(config.horizon, steps), steps, self.burn_in)
             return segment, segment.noise
-        segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, self._burn_in)
+        segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, self.burn_in)
         if config.segments == "fresh":
             return segment, self._noise(tuple(segment.actions.shape))
         if isinstance(self.walk.head, GumbelHead):
@@ -212,7 +212,8 @@ class MGAIL:
             return segment, (segment.actions - self.learner(segment.states)) / self.learner.log_std.exp()
 
     @property
-    def _burn_in(self) -> int:
+    def burn_in(self) -> int:
+        """Steps of the past that the forward model's memory is filled with."""
         return self.config.burn_in if self.model.memory_size else 0
 
     def _update_policy(self, fraction: float) -> Metrics:
@@ -221,7 +222,7 @@ class MGAIL:
         segment, noise = self._segment()
         walk = self.walk
         walk.forward(segment, noise, config.segments == "fresh", config.correction_clip)
-        cost, slope = self._cost(torch.cat([walk.states, walk.actions], -1))
+        cost, slope = self.cost(torch.cat([walk.states, walk.actions], -1))
         found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip)
         for parameter, part in zip(network.parameters(), found.parameters, strict=True):
             parameter.grad = part.div_(len(segment.states))  # of the mean over the steps
@@ -235,7 +236,7 @@ class MGAIL:
             "adjoint_norm": found.adjoint_norm.mean().item(),
         }
 
-    def _cost(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def cost(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the cost of (state, action) rows [H, B, S + A] -> [H, B], and its slope [H, B, S + A].
 
         d(-log(1 - sigmoid(l)))/dl = D; dD/dl = D (1 - D).

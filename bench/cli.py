@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis import main as analysis
-from bench import __version__, cli_data, cli_look, cli_run, cli_status, cli_sweep, cli_sync, cli_watch
+from bench import __version__, cli_data, cli_diagnose, cli_look, cli_run, cli_status, cli_sweep, cli_sync, cli_watch
 from bench.errors import UserError
 
 HELP = """\
@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     cli_sweep.add_parser(commands)
     cli_sync.add_parser(commands)
     cli_watch.add_parser(commands)
+    cli_diagnose.add_parser(commands)
     cli_data.add_parsers(commands)
     return main_parser
 
