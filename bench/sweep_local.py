@@ -1,5 +1,6 @@
 """The workers of a sweep on this machine, and what is shown of them."""
 
+import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ def execute(sweep: Sweep, trials: int, workers: int, tracking: str = "disabled",
     single_thread()
     study = open_study(sweep)
     context = multiprocessing.get_context("spawn")
-    display = Display([1.0] * trials, workers, "trials")
+    display = Display([1.0] * max(trials, len(study.get_trials(deepcopy=False))), workers, "trials")
     with listening(in_job) as stops:
         lanes: dict[Connection, tuple[int, BaseProcess]] = {}
         for number in range(workers):
@@ -38,7 +39,7 @@ def execute(sweep: Sweep, trials: int, workers: int, tracking: str = "disabled",
             lanes[here] = number, process
         try:
             with display:
-                _watch(lanes, display, study, trials, lambda: stops.count)
+                _watch(lanes, display, study, lambda: stops.count)
         finally:
             for connection, (_, process) in lanes.items():
                 process.kill()
@@ -53,7 +54,6 @@ def _watch(
     lanes: dict[Connection, tuple[int, BaseProcess]],
     display: Display,
     study: Study,
-    trials: int,
     stops: Callable[[], int],
 ) -> None:
     """Listen to the workers until all are gone, or until asked to stop for the second time."""
@@ -64,11 +64,12 @@ def _watch(
             polite = True
             display.say("stopping: writing checkpoints (once more to end at once)")
             for connection in lanes:
-                connection.send("stop")
+                with contextlib.suppress(OSError):  # it died, which shows below
+                    connection.send("stop")
         if time.monotonic() - looked > LOOK_S:
             looked = time.monotonic()
             for trial in study.get_trials(deepcopy=False):
-                if trial.state.is_finished() and trial.number < trials and trial.number not in ended:
+                if trial.state.is_finished() and trial.number not in ended:
                     ended.add(trial.number)
                     display.elsewhere(trial.number)
         for ready in wait(list(lanes), timeout=0.2):
