@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from algorithms import bc, gail, mgail, mgail_settings
+from algorithms import bc, controls, gail, mgail, mgail_settings
 from bench.algorithm import AlgorithmConfig
 from bench.config import PRESETS
 from bench.errors import UserError, unknown
@@ -51,21 +51,35 @@ class Entry:
 
 ALGORITHMS: dict[str, Entry] = {
     "bc": Entry(bc.BC, {}, bc.TUNED, bc.PAPER, bc.SMOKE),
-    "gail-reinforce": Entry(gail.GAIL, {"generator": "reinforce"}, gail.REINFORCE_TUNED, gail.PAPER, gail.SMOKE),
-    "gail-trpo": Entry(gail.GAIL, {"generator": "trpo"}, gail.TRPO_TUNED, gail.PAPER, gail.SMOKE),
+    "gail-reinforce": Entry(
+        gail.GAIL,
+        {"generator": "reinforce"},
+        gail.REINFORCE_TUNED,
+        gail.PAPER,
+        gail.SMOKE,
+        variants=controls.FROZEN | controls.CONSTANT,
+    ),
+    "gail-trpo": Entry(
+        gail.GAIL,
+        {"generator": "trpo"},
+        gail.TRPO_TUNED,
+        gail.PAPER,
+        gail.SMOKE,
+        variants=controls.FROZEN | controls.CONSTANT,
+    ),
     "mgail-basic": Entry(
         mgail.MGAIL,
         {"forward_model": "basic"},
         mgail_settings.BASIC_TUNED,
         smoke=mgail_settings.SMOKE,
-        variants={"authors": mgail_settings.AUTHORS},
+        variants={"authors": mgail_settings.AUTHORS} | controls.FROZEN,
     ),
     "mgail-advanced": Entry(
         mgail.MGAIL,
         {"forward_model": "advanced"},
         mgail_settings.ADVANCED_TUNED,
         smoke=mgail_settings.SMOKE,
-        variants={"authors": mgail_settings.AUTHORS},
+        variants={"authors": mgail_settings.AUTHORS} | controls.FROZEN,
     ),
 }
 

@@ -6,18 +6,19 @@ E[log D] - lambda H(pi). One iteration: act, train D on the batch, turn D into r
 
 import copy
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn.functional import one_hot, softplus
 
 from algorithms.average import follow
 from algorithms.baseline import Baseline, BaselineConfig
 from algorithms.bc import pretrain, set_normalisers
+from algorithms.controls import LEARNED, NEEDS_DEMONSTRATIONS, signal_field
 from algorithms.discriminator import Discriminator
 from algorithms.normalize import set_mixed_scale
 from algorithms.reinforce import Reinforce, ReinforceConfig
@@ -54,12 +55,27 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
     gradient_penalty: float = Field(1.0, ge=0, description="weight of D's slopes above one [ours]")
+    signal: Literal["learned", "frozen", "plus", "minus"] = signal_field("a D that stays random, +1 or -1")
 
     def idle(self, task: Task) -> set[str]:
-        """Return what changes nothing: the settings of the other generator, and of cloning where none is."""
+        """Return what changes nothing: settings of the other generator, of a D or of cloning where there is none."""
         other = ReinforceConfig if self.generator == "trpo" else TRPOConfig
         idle = set(other.model_fields) - set(BaselineConfig.model_fields)
+        if self.signal != LEARNED:
+            training = ("learning_rate", "steps", "batch")
+            idle |= {"gradient_penalty", *(f"discriminator_{name}" for name in training)}
+        if self.signal in CONSTANT_REWARDS:
+            idle |= {"reward_form"}
         return idle | ({"init_steps"} if self.init == "random" else set())
+
+    @model_validator(mode="after")
+    def _controls_look_at_no_demonstration(self) -> Self:
+        if self.signal != LEARNED and self.init == "bc":
+            raise ValueError(NEEDS_DEMONSTRATIONS.format(self.signal, "init=bc"))
+        return self
+
+
+CONSTANT_REWARDS = {"plus": 1.0, "minus": -1.0}
 
 
 _CLASSIC: dict[str, Any] = {
@@ -123,7 +139,8 @@ class GAIL:
         self.updates = 0
         init = streams.torch("init")
         self.learner = Policy.for_env(env, hidden=config.hidden, generator=init)
-        set_normalisers(self.learner, demonstrations)
+        if config.signal == LEARNED:
+            set_normalisers(self.learner, demonstrations)
         if config.init == "bc":
             pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
         self.policy = copy.deepcopy(self.learner) if config.average else self.learner
@@ -148,13 +165,15 @@ class GAIL:
 
     def iterate(self) -> Metrics:
         """Act for a batch, train D on it, and improve the policy under D's reward."""
+        learned = self.config.signal == LEARNED
         if self.env_steps == 0 and self.config.init == "random":
             observations = self._collect().observations
+            own = observations.reshape(-1, observations.shape[-1])
             for policy in {self.learner, self.policy}:
-                set_mixed_scale(policy, self.demonstrations.observations, observations)
+                set_mixed_scale(policy, self.demonstrations.observations if learned else own, observations)
         rollout = self._collect()
         agent = self._inputs(rollout.x.flatten(0, 1), torch.from_numpy(rollout.executed).flatten(0, 1))
-        metrics = self._train_discriminator(agent)
+        metrics = self._train_discriminator(agent) if learned else {}
         rewards = self._rewards(rollout, agent)
         metrics |= {"reward": float(rewards.mean())} | self.generator.update(rollout, rewards)
         if self.config.average:
@@ -186,8 +205,11 @@ class GAIL:
 
     @torch.no_grad()
     def _rewards(self, rollout: Rollout, agent: Tensor) -> NDArray[np.float64]:
-        """Return D's reward [T, N]; the causal entropy enters as -lambda log pi(a|s) of each step."""
-        rewards = reward(self.discriminator.logits(agent), self.config.reward_form).view(rollout.rewards.shape)
+        """Return the rewards [T, N], D's or a constant; the causal entropy enters as -lambda log pi(a|s) of a step."""
+        if self.config.signal in CONSTANT_REWARDS:
+            rewards = torch.full(rollout.rewards.shape, CONSTANT_REWARDS[self.config.signal])
+        else:
+            rewards = reward(self.discriminator.logits(agent), self.config.reward_form).view(rollout.rewards.shape)
         if self.config.entropy:
             current = distribution(self.learner, self.learner(rollout.x))
             rewards = rewards - self.config.entropy * current.log_prob(rollout.actions)

@@ -20,6 +20,7 @@ from torch.nn.functional import one_hot, sigmoid
 from algorithms.adjoint import Tape, record
 from algorithms.average import follow
 from algorithms.bc import pretrain, set_normalisers
+from algorithms.controls import LEARNED
 from algorithms.discriminator import Discriminator
 from algorithms.forward_models import make_model
 from algorithms.mgail_settings import MGAILConfig
@@ -49,7 +50,8 @@ class MGAIL:
         self.iteration = 0
         init = streams.torch("init")
         self.learner = Policy.for_env(env, hidden=config.hidden, generator=init)
-        set_normalisers(self.learner, demonstrations)
+        if config.signal == LEARNED:
+            set_normalisers(self.learner, demonstrations)
         self.policy = Policy.for_env(env, hidden=config.hidden, generator=init)
         self.actions = streams.torch("actions")
         self.batches = streams.torch("batches")
@@ -134,10 +136,12 @@ class MGAIL:
 
     def _warm_up(self, vector_steps: int) -> None:
         """Fill the buffer; before that, random actions may show how far observations reach."""
-        if self.config.scale == "mixture" and self.config.init == "random":
+        learned = self.config.signal == LEARNED
+        if not learned or (self.config.scale == "mixture" and self.config.init == "random"):
             observations = np.stack([self._step(at_random=True)[0] for _ in range(vector_steps)])
+            own = observations.reshape(-1, observations.shape[-1])
             for policy in (self.learner, self.policy):
-                set_mixed_scale(policy, self.demonstrations.observations, observations)
+                set_mixed_scale(policy, self.demonstrations.observations if learned else own, observations)
             self.expert = self._expert_rows()
         self._act(vector_steps)
 
@@ -187,8 +191,10 @@ class MGAIL:
         return loss.item()
 
     def _update_discriminator(self, fraction: float) -> Metrics:
-        """Line 7: one step of D, half agent, half expert."""
+        """Line 7: one step of D, half agent, half expert; none of one that is frozen."""
         config = self.config
+        if config.signal != LEARNED:
+            return dict.fromkeys(_DISCRIMINATOR_METRICS, nan)
         states, actions, _ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age)
         chosen = torch.randint(len(self.expert), (config.discriminator_batch,), generator=self.batches)
         self.discriminator.optimiser.param_groups[0]["lr"] = config.discriminator_rate * fraction

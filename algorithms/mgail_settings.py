@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
+from algorithms.controls import LEARNED, NEEDS_DEMONSTRATIONS, signal_field
 from bench.algorithm import AlgorithmConfig
 from bench.tasks import Task
 
@@ -82,6 +83,8 @@ class MGAILConfig(AlgorithmConfig):
         description="share of the run that the reported average of weights recalls; 0: last weights [ours]",
     )
 
+    signal: Literal["learned", "frozen"] = signal_field("one that stays random")
+
     def idle(self, task: Task) -> set[str]:
         """Return what changes nothing: settings of other kinds of actions, models, segments or first policies."""
         idle = {"sigma"} if task.discrete else {"temperature", "entropy"}
@@ -93,7 +96,17 @@ class MGAILConfig(AlgorithmConfig):
             idle |= {"correction_clip"}
         if self.segments == "on_policy":
             idle |= {"batch_size", "segment_age"}
+        if self.signal != LEARNED:
+            training = ("rate", "batch", "age", "dropout")
+            idle |= {"scale", "gradient_penalty", "expert_weight", *(f"discriminator_{name}" for name in training)}
         return idle | ({"init_steps"} if self.init == "random" else set())
+
+    @model_validator(mode="after")
+    def _controls_look_at_no_demonstration(self) -> Self:
+        for name, value in (("init", "bc"), ("starts", "expert")):
+            if self.signal != LEARNED and getattr(self, name) == value:
+                raise ValueError(NEEDS_DEMONSTRATIONS.format(self.signal, f"{name}={value}"))
+        return self
 
     @model_validator(mode="after")
     def _first_update_has_its_sequences(self) -> Self:
