@@ -166,10 +166,9 @@ class GumbelDraws:
 def remember(model: ForwardModel, segment: Segment) -> Tensor:
     """Return the model's memory [B, W] at the segment's start, from its past; it starts anew with every episode."""
     memory = segment.states.new_zeros(segment.states.shape[1], model.memory_size)
-    if model.memory_size:
-        for state, action, done in zip(segment.past_states, segment.past_actions, segment.past_done, strict=True):
-            memory = model(state, action, memory)[1] * (1 - done)
-    return memory
+    if not model.memory_size:
+        return memory
+    return model.remember(segment.past_states, segment.past_actions, memory, segment.past_done)
 
 
 class Gradient(NamedTuple):
