@@ -158,9 +158,7 @@ def _contour(axes: "Axes", trials: Sequence[FrozenTrial], space: Space, x: str, 
         best[0], best[1], marker="*", s=130, color=ORANGE, edgecolors="white", linewidths=0.8, zorder=4, label="best"
     )
     axes.set_title("Score over two settings")
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, fontsize=6.5, handletextpad=0.1, columnspacing=1
-    )
+    _legend(axes, 3)
     assert axes.figure is not None
     axes.figure.colorbar(shown, ax=axes, label="mean final normalised score")
     for axis, name in (("x", x), ("y", y)):
