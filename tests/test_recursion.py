@@ -193,12 +193,21 @@ def test_pullbacks_of_any_sequence_of_layers(layers):
     assert torch.equal(given, x)
 
 
+@pytest.mark.parametrize("bound", [1.0, 99.0])
 @pytest.mark.parametrize("discrete", [False, True])
-def test_fresh_and_recorded_agree_on_the_policys_own_data(discrete):
-    """Data acted by the current policy, walked with the noise of the acting: the correction is zero."""
+def test_all_kinds_of_segments_agree_on_the_policys_own_data(discrete, bound):
+    """Data acted by the current policy, walked with the noise of the acting: the correction is zero.
+
+    `on_policy` follows the segment with the stored noise, `fresh` acts anew with it, and `replay` infers it, which
+    gives it back where nothing was clipped.
+    """
     policy = mlp([S, 12, A], generator=torch.Generator().manual_seed(1))
     model = make_model("basic")
-    head = GumbelHead(1.0) if discrete else GaussianHead(torch.full((A,), 0.5), torch.full((A,), -1.0), torch.ones(A))
+    head = (
+        GumbelHead(1.0)
+        if discrete
+        else GaussianHead(torch.full((A,), 0.5), torch.full((A,), -bound), torch.full((A,), bound))
+    )
     noise, x, states, actions = torch.randn(H, B, A), torch.randn(B, S), [], []
     with torch.no_grad():
         for t in range(H):
@@ -215,13 +224,19 @@ def test_fresh_and_recorded_agree_on_the_policys_own_data(discrete):
         *[zeros[:0]] * 3,
     )
     slope = torch.randn(H, B, S + A)
-    fresh, recorded = (
-        walk_of(policy, model, head, segment, noise, kind).backward(slope, GAMMA) for kind in (True, False)
+    inferred = noise
+    if not discrete and bound > 1:
+        with torch.no_grad():
+            inferred = (segment.actions - policy(segment.states)) / head.sigma
+    on_policy, fresh, replay = (
+        walk_of(policy, model, head, segment, xi, kind).backward(slope, GAMMA)
+        for xi, kind in ((noise, False), (noise, True), (inferred, False))
     )
-    assert recorded.outputs.abs().max() > 1e-3
-    torch.testing.assert_close(fresh.outputs, recorded.outputs, rtol=1e-10, atol=1e-12)
-    for mine, reference in zip(fresh.parameters, recorded.parameters, strict=True):
-        torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
+    assert on_policy.outputs.abs().max() > 1e-3
+    for other in (fresh, replay):
+        torch.testing.assert_close(other.outputs, on_policy.outputs, rtol=1e-10, atol=1e-12)
+        for mine, reference in zip(other.parameters, on_policy.parameters, strict=True):
+            torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
 
 
 def test_adjoint_clip_bounds_every_sample():
