@@ -35,7 +35,7 @@ from side_by_side import Limit, command_line, markdown, origin
 from bench.actor import Actor
 from bench.cli_text import names, positive
 from bench.envs import make_env
-from bench.envs.mujoco import MujocoVectorEnv
+from bench.envs.mujoco import MujocoVectorEnv, unwarned
 from bench.errors import UserError
 from bench.policy import Policy
 from bench.tasks import TASKS, Task, get_task
@@ -141,7 +141,8 @@ class Contest:
 
 def measure(task: Task, rows: int, steps: int, rounds: int) -> tuple[dict[str, str], dict[str, str]]:
     """Return a task's row of the table of rates and of the table of parts."""
-    contest = Contest(task, rows, steps)
+    with unwarned():
+        contest = Contest(task, rows, steps)
     seconds: dict[str, list[float]] = {way: [] for way in contest.ways}
     acting = []
     for turn in range(-1, rounds):  # the first, which warms up, is not counted
