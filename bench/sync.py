@@ -6,6 +6,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Literal
 
+from bench.errors import UserError
+from bench.lock import Lock
 from bench.record import find_runs, state
 from bench.tracking import Tracker, in_sync
 
@@ -14,10 +16,14 @@ Synced = Literal["mirrored", "in sync", "running", "incomplete"]
 
 def mirror(directory: Path, mode: str, artifacts: bool = False) -> list[str]:
     """Mirror one record as it stands; returns what went wrong."""
-    tracker = Tracker(mode, directory)
-    tracker.start()
-    tracker.finish(artifacts)
-    return tracker.remarks
+    try:
+        with Lock(directory / "sync", f"the mirror of {directory}"):
+            tracker = Tracker(mode, directory)
+            tracker.start()
+            tracker.finish(artifacts)
+            return tracker.remarks
+    except UserError as error:  # another sync is at it, or nothing can be written there
+        return [str(error)]
 
 
 def sync(
@@ -47,7 +53,7 @@ def sync(
         if state(run) == "running":
             found[run] = "running"
         else:
-            found[run] = "in sync" if mode == "online" and in_sync(run) else "mirrored"
+            found[run] = "in sync" if mode == "online" and in_sync(run, artifacts) else "mirrored"
     todo = [run for run, what in found.items() if what == "mirrored"]
     remarks: list[str] = []
     if not todo:

@@ -79,13 +79,14 @@ def destination() -> dict[str, str | None]:
     return {"server": settings.base_url, "entity": settings.entity, "project": settings.project or "mgail-bench"}
 
 
-def in_sync(directory: Path) -> bool:
-    """Return whether the record, as it is now, is mirrored online where it would go."""
+def in_sync(directory: Path, artifacts: bool = False) -> bool:
+    """Return whether the record, as it is now, is mirrored online where it would go (and its artifacts are)."""
     try:
         marker = read_json(directory / MARKER)
     except UserError:
         return False
-    return marker.get("content") == content(directory) and marker.get("destination") == destination()
+    complete = marker.get("artifacts", False) >= artifacts and marker.get("content") == content(directory)
+    return complete and marker.get("destination") == destination()
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,8 +221,8 @@ class Tracker:
         with self._tolerant():
             run.finish(exit_code=0 if finished else 1)
             if self.mode == "online" and not self.remarks:
-                marker = {"id": run.id, "destination": destination(), "content": content(self.directory)}
-                write_json(self.directory / MARKER, marker)
+                done = {"destination": destination(), "content": content(self.directory), "artifacts": artifacts}
+                write_json(self.directory / MARKER, {"id": run.id, **done})
 
     def _conclude(self, run: Any, artifacts: bool) -> None:
         """Add the result, the table of the final episodes and, if asked for, the artifacts."""

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from bench import cli, loop, sync, tracking
 from bench.config import RunConfig
 from bench.files import read_json, write_json
+from bench.lock import Lock
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -26,18 +28,29 @@ def records(path: Path) -> Iterator[Any]:
     """Yield the records of a .wandb file: LevelDB's log format behind seven bytes of magic."""
     from wandb.proto.wandb_internal_pb2 import Record
 
-    content, at, whole = path.read_bytes(), HEADER, b""
-    assert content.startswith(b":W&B")
+    content, at, part = path.read_bytes(), HEADER, b""
+    assert content.startswith(b":W&B"[: len(content)])
     while at + HEADER <= len(content):
         if BLOCK - at % BLOCK < HEADER:  # too short for another header: padding
             at += BLOCK - at % BLOCK
             continue
         length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
-        whole += content[at + HEADER : at + HEADER + length]
+        if at + HEADER + length > len(content):
+            return
+        part += content[at + HEADER : at + HEADER + length]
         at += HEADER + length
         if kind in (1, 4):  # whole, or the last part
-            yield Record.FromString(whole)
-            whole = b""
+            yield Record.FromString(part)
+            part = b""
+
+
+def whole(path: Path) -> list[Any]:
+    """Return the records of a .wandb file, which wandb's service completes shortly after a run is finished."""
+    deadline = time.monotonic() + 60
+    while not (found := list(records(path))) or found[-1].WhichOneof("record_type") != "exit":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 def mirrored(run: Path) -> dict[str, Any]:
@@ -52,7 +65,7 @@ def mirrored(run: Path) -> dict[str, Any]:
         "folder": path.parent,
     }
     found["preempting"] = False
-    for record in records(path):
+    for record in whole(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             one = record.run
@@ -161,6 +174,10 @@ def test_what_is_online_as_it_stands_is_not_mirrored_again(toy: str, tmp_path: P
     marker = {"id": tracking.run_id(run), "destination": tracking.destination(), "content": tracking.content(run)}
     write_json(run / tracking.MARKER, marker)
     assert sync.sync([tmp_path]) == ({run: "in sync"}, [])
+    assert not tracking.in_sync(run, artifacts=True)
+    with Lock(run / "sync", "the mirror"):
+        (remark,) = sync.mirror(run, "offline")
+    assert "in use by another process" in remark
     monkeypatch.setattr(tracking, "destination", lambda: marker["destination"] | {"project": "another"})
     assert not tracking.in_sync(run)
     monkeypatch.undo()
