@@ -9,6 +9,7 @@
 ``policy.pt``      the declared policy, weights only
 ``result.json``    written last: its presence means finished
 ``error.txt``      why the run broke off
+``wandb.json``     where the run is mirrored, and of what content (see `bench.tracking`)
 ``heartbeat``      there while a process owns the run, which holds a lock on it, touches it and names its machine in it
 =================  ====================================================================================
 
