@@ -2,9 +2,11 @@
 
 1. ``records`` (run folders), ``foreign`` (a tidy CSV), ``committed`` (``results/``) -> one `load.Results`, which also
    lists what is left out of it
-2. ``statistics``, ``aggregates``, ``table1``, ``figure5``: which numbers are made of which runs; rows of the JSON
-   contract. On plain arrays: ``wilcoxon`` (the signed-rank test), ``robust`` (interquartile mean, bootstrap)
+2. ``statistics``, ``aggregates``, ``table1`` (with ``forecast``), ``figure5``, ``figures``: which numbers are made of
+   which runs; rows of the JSON contract. On plain arrays: ``wilcoxon`` (the signed-rank test), ``robust`` (bootstrap)
 3. ``document``: the rows in every format, by ``wording`` (numbers and findings as text), ``tables`` (what stands
-   where), ``markup`` (Markdown, LaTeX, HTML, CSV) and ``terminal``
-4. ``main`` (``bench analyze``, ``bench publish``) and ``publish`` (run folders -> ``results/``)
+   where), ``markup`` (Markdown, LaTeX, HTML, CSV), ``plotting`` and ``terminal``
+4. ``main`` (the commands), ``publish`` (run folders -> ``results/``), ``compare`` (two sets, entry by entry)
+
+STATISTICS.md explains the numbers.
 """

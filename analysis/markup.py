@@ -76,9 +76,9 @@ def markdown_page(title: str, lead: str, sections: Sequence[Section], pictures: 
     return "\n".join(blocks)
 
 
-TEX_PACKAGES = r"% needs \usepackage{booktabs,graphicx,amssymb}"
-PAGE_ROWS = 45  # of LaTeX
-WIDE = 8  # tables with more columns are scaled to the text's width
+TEX_PACKAGES = r"% needs \usepackage{booktabs,graphicx,amssymb,rotating}"
+WIDE, WIDEST = 6, 10  # tables with more columns are scaled to the text's width, or to its height on a page turned round
+PAGE_ROWS, TURNED_ROWS = 45, 26  # of LaTeX
 
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -116,23 +116,24 @@ def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> st
         text = rf"\textbf{{{tex_escape(part.text)}}}" if part.bold else tex_escape(part.text)
         return rf"\shortstack[r]{{{text}\\{{\scriptsize {tex_escape(part.second)}}}}}" if part.second else text
 
-    layout = "".join("p{4.5cm}" if column.wrap else column.align[0] for column in grid.columns)
+    layout = "".join("p{7cm}" if column.wrap else column.align[0] for column in grid.columns)
     head = " & ".join(tex_escape(column.header) for column in grid.columns) + r" \\"
-    wide = len(grid.columns) > WIDE
+    wide, turned = len(grid.columns) > WIDE, len(grid.columns) > WIDEST
+    kind, size, page = ("sidewaystable*", "height", TURNED_ROWS) if turned else ("table*", "width", PAGE_ROWS)
     lines = []
-    for start in range(0, len(grid.rows), PAGE_ROWS):
-        last = start + PAGE_ROWS >= len(grid.rows)
-        lines += [r"\begin{table*}\centering", rf"\caption{{{tex_escape(caption)}{', continued' if start else ''}}}"]
+    for start in range(0, len(grid.rows), page):
+        last = start + page >= len(grid.rows)
+        lines += [rf"\begin{{{kind}}}\centering", rf"\caption{{{tex_escape(caption)}{', continued' if start else ''}}}"]
         lines += [] if start else [rf"\label{{{label}}}"]
-        lines += [r"\resizebox{\textwidth}{!}{%"] if wide else [r"\footnotesize"]
+        lines += [rf"\resizebox{{\text{size}}}{{!}}{{%"] if wide else [r"\footnotesize"]
         lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", head, r"\midrule"]
-        for i, row in enumerate(grid.rows[start : start + PAGE_ROWS], start):
+        for i, row in enumerate(grid.rows[start : start + page], start):
             lines += [r"\midrule"] if i > start and i in grid.rules else []
             lines.append(" & ".join(one(field) for field in row) + r" \\")
         lines += [r"\bottomrule", r"\end{tabular}" + "}" * wide]
         lines += [r"\par\raggedright\scriptsize"] if last and notes else []
         lines += [rf"\par\smallskip {tex_escape(plain(note))}" for note in notes] if last else []
-        lines.append(r"\end{table*}")
+        lines.append(rf"\end{{{kind}}}")
     return "\n".join([*lines, ""])
 
 

@@ -119,7 +119,8 @@ def grouped(problems: Sequence[Problem], limit: int = 6) -> list[str]:
 
 FORECAST_NOTE = (
     "Forecasts are of 11 seeds: about, at the cost of the same method on the same task; roughly, guessed from the cost "
-    "of other tasks of the same kind."
+    "of other tasks of the same kind. A task without a shipped expert (`bench expert list`) needs `bench expert train` "
+    "first."
 )
 CONTROLS_NOTE = (
     "How much of a score needs no expert: the same method, budget and task, but D stays as it was initialised, or the "
