@@ -35,7 +35,7 @@ NOTES = [
 
 
 def rows_of(results: Results) -> list[Row]:
-    """Return one row per entry whose curves are known and whose method takes environment steps.
+    """Return one row per entry whose curves are known, bias controls apart; cloning takes no steps at all.
 
     Returns:
         Rows with task, trajectories, algorithm, n_seeds, n_arrived, env_steps and core_min (median until arrival; None:
@@ -51,7 +51,7 @@ def rows_of(results: Results) -> list[Row]:
     for key, entry in curves.groupby(ENTRY):
         algorithm, task, n = key
         budget = entry.groupby("seed")["env_steps"].max()
-        if not budget.max() or control_of(algorithm):
+        if control_of(algorithm):
             continue
         seeds = [of_seed.sort_values("iteration") for _, of_seed in entry.groupby("seed")]
         arrivals = [_arrival(of_seed) for of_seed in seeds]
@@ -116,9 +116,10 @@ def grid(rows: Sequence[Row]) -> Grid:
 
 
 def drawn(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the figure: each task at its smallest size, methods without their variants."""
+    """Return the rows of the figure: each task at its smallest size, methods that take steps, without variants."""
     smallest = {row["task"]: min(r["trajectories"] for r in rows if r["task"] == row["task"]) for row in rows}
-    return [row for row in rows if row["trajectories"] == smallest[row["task"]] and "+" not in row["algorithm"]]
+    methods = [row for row in rows if row["budget_env_steps"] and "+" not in row["algorithm"]]
+    return [row for row in methods if row["trajectories"] == smallest[row["task"]]]
 
 
 def draw(rows: Sequence[Row], caution: str) -> "Figure":

@@ -24,7 +24,8 @@ def results(write_run, tmp_path):
 
 
 def test_arrival_by_hand(results):
-    trpo, basic, cloned = interactions.rows_of(results)
+    bc, trpo, basic, cloned = interactions.rows_of(results)
+    assert (bc["algorithm"], bc["env_steps"], bc["n_arrived"], bc["budget_env_steps"]) == ("bc", 0, 1, 0)
     assert [row["algorithm"] for row in (trpo, basic, cloned)] == ["gail-trpo", "mgail-basic", "mgail-basic+cloned"]
     assert trpo["env_steps_by_seed"] == [400, 600, None]
     assert trpo["core_min_by_seed"] == pytest.approx([1 * 2 / 6 / 60, 2 * 3 / 6 / 60, None])  # core_s is 1 + seed
@@ -38,7 +39,7 @@ def test_arrival_by_hand(results):
 
 def test_the_table_says_what_never_arrived(results):
     rows = interactions.rows_of(results)
-    trpo, basic, _ = interactions.grid(rows).rows
+    _, trpo, basic, _ = interactions.grid(rows).rows
     assert [trpo[3], trpo[4], trpo[5]] == ["2 of 3", "600", "> 1,000"]
     assert [basic[3], basic[4]] == ["0 of 1", "> 1,000"]
 
