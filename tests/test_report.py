@@ -134,6 +134,19 @@ def test_every_number_of_the_tests_is_the_one_in_the_json(committed: Document, s
         assert field["note"]["text"] == test["note"]
 
 
+def test_every_number_of_the_arrivals_is_the_one_in_the_json(committed: Document, shown: Reader) -> None:
+    rows = json.loads(committed.text(["interactions"], "json"))["interactions"]
+    header, *lines = shown.tables["arrivals"]
+    assert len(lines) == len(rows) > 20
+    for line, row in zip(lines, rows, strict=True):
+        steps = row["env_steps"]
+        assert line[3]["text"] == f"{row['n_arrived']} of {row['n_seeds']}"
+        assert line[4].get("data-v") == (None if steps is None else str(steps))
+        assert line[4]["text"] == (f"> {number(row['budget_env_steps'], 0)}" if steps is None else number(steps, 0))
+        assert line[11].get("data-v") == str(row["score_worst"])
+    assert len(header) == 12
+
+
 def test_says_what_is_missing_and_where_it_comes_from(committed: Document, shown: Reader) -> None:
     text = shown.text
     assert "bench run --table1 --preset full --tasks hopper --trajectories 11,18,25" in text
@@ -278,6 +291,23 @@ def test_few_runs_make_a_page_too(values, write_run, tmp_path: Path) -> None:
     assert f"{len(values)} of 155" in text
     assert ("No two methods that are to be compared have runs." in text) == (len(values) == 1)
     assert ("missing: " in text) == (len(values) == 2)  # a seed that only one of two has is told of
+
+
+@pytest.mark.usefixtures("without_vega")
+def test_bias_controls_have_a_table_of_their_own(write_run, tmp_path: Path) -> None:
+    """They are neither a column of Table 1 nor a method of the charts."""
+    write_run("gail-trpo", "hopper", 4, 0, [90.0] * 50, curve=[95.0])
+    write_run("gail-trpo", "hopper", 4, 0, [60.0] * 50, label="plus", curve=[50.0])
+    write_run("gail-trpo", "hopper", 4, 0, [80.0] * 50, label="long", curve=[70.0])
+    read = rendered(Document.build(read_runs([tmp_path / "runs"])))
+    heads = [field["text"].strip() for field in read.tables["overview"][0]]
+    assert heads[4:6] == ["GAIL-TRPO", "GAIL-TRPO, long"]
+    assert not any("reward" in head for head in heads)
+    assert "Without an expert" in read.text
+    assert any(line[2]["text"] == "GAIL-TRPO, constant reward +1" for line in read.tables["entries"][1:])
+    ticked = [attributes["data-method"] for _, attributes in read.elements if "data-method" in attributes]
+    assert "gail-trpo+long" in ticked
+    assert ticked.count("gail-trpo+plus") == 1  # as a row of the entries
 
 
 @pytest.mark.usefixtures("without_vega")

@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from analysis import tables
+from analysis import interactions, tables
 from analysis.document import Document
-from analysis.load import control_of, title
+from analysis.load import algorithm_order, control_of, title
 from analysis.markup import html_inline
 from analysis.report import sheets
 from analysis.report.looks import DASHES, OUTLINES, SHAPES, Methods
@@ -93,7 +93,7 @@ def _content(document: Document, strips: Mapping[str, bytes]) -> dict[str, Any]:
     """Return all that the page says."""
     results, cells = document.results, document.cells
     tasks = list(dict.fromkeys(row["task"] for row in cells))
-    listed = list(dict.fromkeys(row["algorithm"] for row in cells))
+    listed = sorted({row["algorithm"] for row in cells}, key=algorithm_order)
     methods = Methods([name for name in listed if control_of(name) is None])
     sizes = {task: list(dict.fromkeys(row["trajectories"] for row in cells if row["task"] == task)) for task in tasks}
     panels = Panels(document, methods, sizes)
@@ -130,6 +130,9 @@ def _content(document: Document, strips: Mapping[str, bytes]) -> dict[str, Any]:
         "paper_said": [PAPER_NOTE, *paper_conclusions(document.paper)],
         "costs": sheets.costs(cells),
         "cost_chart": panels.costs(),
+        "arrivals": sheets.arrivals(document.interactions),
+        "level": interactions.LEVEL,
+        "arrivals_notes": interactions.NOTES,
         "strips": [_strip(name, content) for name, content in strips.items()],
         "missing": tables.not_run(cells),
         "forecast_note": FORECAST_NOTE,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from analysis import tables
-from analysis.load import title
+from analysis import interactions, tables
+from analysis.load import algorithm_order, title
 from analysis.markup import Column, Field, Grid, Text
 from analysis.statistics import LEVEL, Row
 from analysis.wording import duration, number, p_text, task_title
 
-# Which number of a row stands behind a column, by its header.
+# Which number of a row stands behind a column, by its header; of arrivals, whose headers are not unique, in order.
 ENTRIES = {
     **{"task": "place", "n": "trajectories", "method": "rank", "seeds": "n_seeds", "mean": "mean"},
     **{"± seeds": "std_seeds", "± episodes": "std_episodes", "normalised": "normalised"},
@@ -25,6 +25,10 @@ TESTS = {
     **{"effect": "effect_rank_biserial", "shift": "shift_hodges_lehmann", "mean a": "mean_a", "mean b": "mean_b"},
     **{"median a − b": "median_difference"},
 }
+ARRIVALS = (
+    *("place", "trajectories", "rank", "n_arrived", "env_steps", "env_steps_slowest", "core_min", "core_min_slowest"),
+    *("budget_env_steps", "budget_core_min", "score", "score_worst"),
+)
 COSTS = {
     **{"task": "place", "method": "rank", "runs": "runs", "normalised": "normalised"},
     **{"environment steps a run": "env_steps", "core time a run": "core_s", "core time in all": "total"},
@@ -57,19 +61,22 @@ class Sheet:
     lines: list[Line]
 
 
-def sheet(grid: Grid, rows: Sequence[Row], keys: Mapping[str, str], names: Sequence[Mapping[str, str]] = ()) -> Sheet:
+def sheet(
+    grid: Grid, rows: Sequence[Row], keys: Mapping[str, str] | Sequence[str], names: Sequence[Mapping[str, str]] = ()
+) -> Sheet:
     """Return a grid with the numbers behind it.
 
     Args:
         grid: what is shown.
         rows: what it was made of, row by row.
-        keys: which number of a row stands behind a column, by the column's header.
+        keys: which number of a row stands behind a column: by the column's header, or one for each column.
         names: what the rows are filtered by.
     """
-    columns = [(column, bool(keys) and column.header not in _UNSORTED) for column in grid.columns]
+    columns = [(column, column.header not in _UNSORTED) for column in grid.columns]
+    behind = [keys.get(column.header) for column in grid.columns] if isinstance(keys, Mapping) else list(keys)
     lines = []
     for i, (fields, row) in enumerate(zip(grid.rows, rows, strict=True)):
-        values = [row[keys[column.header]] if column.header in keys else None for column in grid.columns]
+        values = [None if key is None else row[key] for key in behind]
         named = dict(names[i]) if names else {}
         lines.append(Line(list(zip(map(_text, fields), values, strict=True)), named, row, i in grid.rules))
     return Sheet(columns, lines)
@@ -81,8 +88,7 @@ def _text(field: Field) -> Text:
 
 def entries(cells: Sequence[Row]) -> Sheet:
     """Return every entry with all its numbers."""
-    ranks = {name: i for i, name in enumerate(dict.fromkeys(row["algorithm"] for row in cells))}
-    rows = [{**row, "place": i, "rank": ranks[row["algorithm"]], "hours": _hours(row)} for i, row in enumerate(cells)]
+    rows = [row | {"hours": _hours(row)} for row in _ordered(cells)]
     names = [
         {
             "task": row["task"],
@@ -92,6 +98,12 @@ def entries(cells: Sequence[Row]) -> Sheet:
         for row in cells
     ]
     return sheet(tables.entries_grid(cells), rows, ENTRIES, names)
+
+
+def _ordered(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows with their ``place`` in the table and the ``rank`` of their method, which sort as people do."""
+    ranks = {name: i for i, name in enumerate(sorted({row["algorithm"] for row in rows}, key=algorithm_order))}
+    return [{**row, "place": i, "rank": ranks[row["algorithm"]]} for i, row in enumerate(rows)]
 
 
 def _hours(row: Row) -> float | None:
@@ -116,18 +128,22 @@ def tests(found: Sequence[Row]) -> Sheet:
     return sheet(tables.tests_grid(found), [{**row, "place": i} for i, row in enumerate(found)], TESTS, names)
 
 
+def arrivals(rows: Sequence[Row]) -> Sheet:
+    """Return what methods take until they are about as good as the expert."""
+    return sheet(interactions.grid(rows), _ordered(rows), ARRIVALS)
+
+
 def costs(cells: Sequence[Row]) -> Sheet | None:
     """Return what a run of each method costs on each task, means over the sizes that were run; None if nobody knows."""
     by_task: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in cells:
         if row["n_seeds"] and row["core_s"] is not None:
             by_task[row["task"], row["algorithm"]].append(row)
-    ranks = {name: i for i, name in enumerate(dict.fromkeys(row["algorithm"] for row in cells))}
     rows: list[Row] = [
-        {"place": i, "task": task, "algorithm": algorithm, "rank": ranks[algorithm]}
+        {"task": task, "algorithm": algorithm}
         | {"runs": sum(row["n_seeds"] for row in group), "total": sum(row["n_seeds"] * row["core_s"] for row in group)}
         | {key: _mean(group, key) for key in ("env_steps", "core_s", "normalised")}
-        for i, ((task, algorithm), group) in enumerate(by_task.items())
+        for (task, algorithm), group in by_task.items()
     ]
     columns = [Column(header, "left" if header in ("task", "method") else "right") for header in COSTS]
     fields: list[list[Field]] = [
@@ -138,7 +154,7 @@ def costs(cells: Sequence[Row]) -> Sheet | None:
         for row in rows
     ]
     rules = frozenset(i for i in range(1, len(rows)) if rows[i]["task"] != rows[i - 1]["task"])
-    return sheet(Grid(columns, fields, rules), rows, COSTS) if rows else None
+    return sheet(Grid(columns, fields, rules), _ordered(rows), COSTS) if rows else None
 
 
 def _mean(rows: Sequence[Row], key: str) -> float | None:

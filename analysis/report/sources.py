@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import Results, title
+from analysis.load import Results, cell_order, title
 from analysis.wording import task_title
 
 REFERENCES = ("expert", "expert_deterministic", "random")
@@ -19,13 +19,10 @@ def provenance(results: Results) -> dict[str, Any]:
         "commits": _counted(runs["commit"]),
         "versions": results.provenance.get("versions", []),
         "files": results.provenance.get("files", {}),
-        "demonstrations": sorted(
-            (str(task), str(digest))
-            for task, digest in runs[["task", "demonstrations"]].dropna().drop_duplicates().itertuples(index=False)
-        ),
+        "demonstrations": [(task, digest) for task, digest in _by_task(runs, "demonstrations") if digest],
         "references": [
-            {"task": str(task), **dict(zip(REFERENCES, map(_known, values), strict=True))}
-            for task, *values in runs[["task", *REFERENCES]].drop_duplicates().itertuples(index=False)
+            {"task": task, **dict(zip(REFERENCES, map(_known, values), strict=True))}
+            for task, *values in _by_task(runs, *REFERENCES)
             if any(map(_known, values))
         ],
         "settings": [
@@ -40,6 +37,12 @@ def provenance(results: Results) -> dict[str, Any]:
             for digest, settings in results.settings.items()
         ],
     }
+
+
+def _by_task(runs: pd.DataFrame, *columns: str) -> list[tuple[Any, ...]]:
+    """Return what a task's runs have in these columns, each once, tasks in the order of the tables."""
+    found = runs[["task", *columns]].drop_duplicates().itertuples(index=False, name=None)
+    return sorted(found, key=lambda row: cell_order((row[0], 0)))
 
 
 def _known(value: float) -> float | None:

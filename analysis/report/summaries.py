@@ -208,5 +208,5 @@ def _outcome_color(row: Row, methods: Methods) -> str:
     outcome = finding(row)
     for side in ("a", "b"):
         if outcome == title(row[side]):
-            return f"var(--series-{methods.slot(row[side])})"
+            return f"var(--series-{methods.slot(row[side])})" if row[side] in methods.names else "var(--ink)"
     return FAINT

@@ -63,7 +63,8 @@ def _comparison(a: str, b: str, rows: list[Row], chances: Sequence[Row]) -> Comp
             "their seeds are too few for any result to be decisive; the table of tests has them all."
         )
     outcome = _outcome(pooled["all"]) if "all" in pooled else "undefined"
-    return Comparison(a, b, outcome, sentences, cautions, rows)
+    held = [line.replace(" = ", "\u00a0=\u00a0") for line in sentences]  # no line ends before a number
+    return Comparison(a, b, outcome, held, cautions, rows)
 
 
 def _agrees(claimed: Row) -> str:
@@ -85,7 +86,8 @@ def _pooled(row: Row, chances: Sequence[Row]) -> str:
     p = "" if row["p_holm"] is None else f" (p = {p_text(row['p_holm'])})"
     if best:
         other = row["b"] if best == row["a"] else row["a"]
-        text = f"{where}, {title(best)} scores higher than {title(other)}{p}"
+        but = ", though its mean is the lower one" if "disagree" in row["note"] else ""
+        text = f"{where}, {title(best)} scores higher than {title(other)}{p}{but}"
     elif row["p_value"] is None:
         return f"{where}, there is nothing to test."
     else:
