@@ -73,3 +73,9 @@ def test_a_peer_that_fails_is_said_in_one_line(tmp_path):
     )
     assert done.returncode == 2
     assert "the peer failed" in done.stderr.splitlines()[-1]
+
+
+def test_many_records_are_written_loaded_and_rendered(tmp_path):
+    lines = run("records.py", "--records", "6", "--out", str(tmp_path / "records")).splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["write", "load", "test", "render"]
+    assert lines[4].startswith("6 runs, ")
