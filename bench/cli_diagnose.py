@@ -175,7 +175,8 @@ def _subjects(args: argparse.Namespace, share: float) -> list[_Subject]:
         config = RunConfig(**cell, demonstrations=(recorded.get("demonstrations") or {}).get("id"))
         cls, _ = resolve(config)
         checkpoint = run / "checkpoint.pt"
-        add(config, cls.Config.build(recorded["settings"]), str(run), checkpoint if checkpoint.exists() else None)
+        name = "/".join(run.resolve().parts[-4:])  # as the harness names its folders
+        add(config, cls.Config.build(recorded["settings"]), name, checkpoint if checkpoint.exists() else None)
     for algorithm in names(args.algorithms) if args.task else ():
         task = get_task(args.task)
         size = positive(args.trajectories) if args.trajectories else task.trajectories[0]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import resolve
+from algorithms import mgail_settings, resolve
 from algorithms.forward_models import ForwardModel
 from algorithms.gradient_quality import (
     ExactHead,
@@ -159,6 +159,22 @@ def test_the_command_trains_measures_and_writes(tmp_path, capsys):
         assert [row["k"] for row in subject["rows"]] == [1, 4]
         assert subject["passes"] == 2
     assert "mgail-advanced" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("store")
+def test_a_runs_training_is_done_again(tmp_path):
+    """A finished run keeps its policy only: its model is trained again, and is the same as one trained alike."""
+    one = ["--task", "cartpole", "--trajectories", "1", "--seed", "1000", "--set", "horizon=5"]
+    run = ["run", *one, "--algorithms", "mgail-basic", "--preset", "smoke", "--out", str(tmp_path / "runs")]
+    assert main(run) == 0
+    folder = tmp_path / "runs" / "mgail-basic" / "cartpole" / "n1" / "seed1000"
+    smoke = [f"--set={key}={value}" for key, value in mgail_settings.SMOKE.items() if key != "horizon"]
+    for subject, out in (([str(folder)], "a"), ([*one, *smoke, "--algorithms", "mgail-basic"], "b")):
+        command = ["diagnose", "model", *subject, "--seed", "1000", "--ahead", "1", "--steps", "800"]
+        assert main([*command, "--out", str(tmp_path / out)]) == 0
+    (again,), (alike,) = (json.loads((tmp_path / out / "model.json").read_text())["subjects"] for out in ("a", "b"))
+    assert again["name"] == "mgail-basic/cartpole/n1/seed1000"
+    assert (again["rows"], again["env_steps"]) == (alike["rows"], alike["env_steps"])
 
 
 @pytest.mark.usefixtures("store")
