@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import tracking
 from bench.cli_text import positive, setting
 from bench.errors import UserError
 from bench.progress import duration
@@ -53,6 +54,7 @@ def launch(args: argparse.Namespace, plan: "Callable[[], list[Planned]]") -> int
     planned = plan()
     if args.dry_run:
         return _dry_run(planned, args.out, cluster)
+    wandb = tracking.check(args.wandb)
     prepare(planned, args.out)
     with launching(args.out):
         jobs, counts = _jobs(plan(), args.out, cluster, _queued(args.out))
@@ -60,7 +62,7 @@ def launch(args: argparse.Namespace, plan: "Callable[[], list[Planned]]") -> int
         if not jobs:
             print(f"{sum(counts.values())} runs: {told or 'nothing to do'}; nothing was submitted")  # noqa: T201
             return 0
-        made, number = submit(jobs, args.out, cluster, args.wandb)
+        made, number = submit(jobs, args.out, cluster, wandb)
     print(f"{sum(counts.values())} runs: {told}")  # noqa: T201
     print(f"submitted {_many(jobs)} of {cluster.cores} cores as {number} ({made.name}); logs in {made.folder}")  # noqa: T201
     print(f"bench status {args.out} tells how they stand, scancel --name {made.name} ends them")  # noqa: T201

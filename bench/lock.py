@@ -56,11 +56,10 @@ def alive(path: Path) -> bool:
     """Return whether the file's owner lives; looking takes his lock for a moment, if it is free."""
     try:
         with path.open("rb") as stream:
-            locked = _flock(stream.fileno(), fcntl.LOCK_SH)
-            if locked is False:
-                return True
-            gone = locked and read_owner(path).get("machine") == machine()
-            return not gone and _age(stream.fileno()) < ALIVE_S
+            locked, owner = _flock(stream.fileno(), fcntl.LOCK_SH), read_owner(path)
+            if owner.get("machine") == machine() and locked is not None:
+                return not locked
+            return _age(stream.fileno()) < ALIVE_S or (locked is False and not owner)
     except OSError:  # there is none, or it is not ours to read
         return False
 
@@ -116,32 +115,47 @@ class Lock:
             except FileNotFoundError:  # just released
                 return False
         try:
-            locked = _flock(descriptor)
-            if locked is False:
-                if last:
-                    raise self._in_use()
-                return False
+            locked, owner = _flock(descriptor), read_owner(self.path)
             # The last owner may have removed the file between our opening and our locking it.
             if not self.path.exists() or self.path.stat().st_ino != os.fstat(descriptor).st_ino:
                 return False
-            owner = read_owner(self.path)
-            sure = new or (locked and owner.get("machine") == machine())
-            if not sure and os.fstat(descriptor).st_size and _age(descriptor) < ALIVE_S:
+            ours = owner.get("machine") == machine()
+            held = locked is False and (ours or not owner)
+            known_dead = new or (locked and ours)
+            silent = os.fstat(descriptor).st_size == 0 or _age(descriptor) >= ALIVE_S
+            if held or not (known_dead or silent):
                 # If it is our own job, before it was requeued, then its node is gone: we wait until that is certain.
-                if last and (job() is None or owner.get("job") != job()):
+                if last and (held or job() is None or owner.get("job") != job()):
                     raise self._in_use()
                 return False
-            os.truncate(descriptor, 0)
-            os.pwrite(descriptor, self._content, 0)
-            os.fsync(descriptor)
-            if not sure:
-                time.sleep(SETTLE_S)
-                self.check()
-            self._descriptor, descriptor = descriptor, -1
+            if known_dead:
+                os.truncate(descriptor, 0)
+                os.pwrite(descriptor, self._content, 0)
+                os.fsync(descriptor)
+                self._descriptor, descriptor = descriptor, -1
+            else:
+                self._take_over()
             return True
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
+
+    def _take_over(self) -> None:
+        """Put a file of our own in place of a silent owner's: a server may keep his lock though his machine is gone."""
+        aside = self.path.with_name(f"{self.path.name}.{uuid4().hex}.partial")
+        self._descriptor = os.open(aside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        try:
+            os.pwrite(self._descriptor, self._content, 0)
+            os.fsync(self._descriptor)
+            _flock(self._descriptor)
+            aside.replace(self.path)
+            time.sleep(SETTLE_S)
+            self.check()
+        except BaseException:
+            os.close(self._descriptor)
+            self._descriptor = -1
+            aside.unlink(missing_ok=True)
+            raise
 
     def _in_use(self) -> InUse:
         owner = read_owner(self.path)

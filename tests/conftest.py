@@ -1,3 +1,4 @@
+import csv
 import itertools
 import json
 import os
@@ -147,3 +148,27 @@ def covered_texts() -> Callable[[Any], list[tuple[str, str]]]:
         return [(a, b) for (a, one), (b, other) in itertools.combinations(boxes, 2) if Bbox.intersection(one, other)]
 
     return covered
+
+
+Essence = Callable[[Path], dict[str, Any]]
+
+
+@pytest.fixture(scope="session")
+def what_must_agree() -> Essence:
+    """A function that returns all that a resumed run shares with an uninterrupted one, bit for bit: all but times."""
+
+    def essence(run: Path) -> dict[str, Any]:
+        import torch
+
+        result = json.loads((run / "result.json").read_text())
+        with (run / "progress.csv").open(newline="") as stream:
+            progress = [{k: v for k, v in row.items() if k != "wall_s"} for row in csv.DictReader(stream)]
+        return {
+            "progress": progress,
+            "evaluations": (run / "evaluations.csv").read_bytes(),
+            "result": {k: v for k, v in result.items() if not k.endswith("_s")},
+            "policy": [value.tolist() for value in torch.load(run / "policy.pt", weights_only=True)["state"].values()],
+            "files": sorted(path.name for path in run.iterdir()),
+        }
+
+    return essence

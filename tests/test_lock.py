@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import threading
@@ -119,6 +120,22 @@ def test_of_two_machines_that_take_over_at_once_the_last_gets_it(path: Path, mon
     monkeypatch.setattr(time, "sleep", lambda seconds: elsewhere(path, host="n8"))  # meanwhile
     with pytest.raises(InUse, match="taken over"):
         Lock(path, "it")
+
+
+def test_a_lock_that_a_server_keeps_for_a_dead_machine_does_not_outlive_its_owner(path: Path) -> None:
+    elsewhere(path)
+    with path.open() as ghost:
+        fcntl.flock(ghost, fcntl.LOCK_EX)
+        assert alive(path)
+        with pytest.raises(InUse):
+            Lock(path, "it", patience=0.0)
+        elsewhere(path, age=lock.ALIVE_S + 1)
+        assert not alive(path)
+        with Lock(path, "it"):
+            assert alive(path)
+            with pytest.raises(InUse):
+                Lock(path, "it", patience=0.0)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_the_owner_gives_signs_of_life_by_himself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, TUNING_E
 
 pytestmark = pytest.mark.usefixtures("store")
 
+Essence = Callable[[Path], dict[str, Any]]
+
 
 def config(toy: str, **settings: Any) -> RunConfig:
     return RunConfig(toy, "cartpole", 1, 0, preset="full", settings=settings)
@@ -37,18 +40,6 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def what_must_agree(run: Path) -> dict[str, Any]:
-    """All that a resumed run shares with an uninterrupted one, bit for bit: everything but times."""
-    result = read_json(run / "result.json")
-    return {
-        "progress": [{k: v for k, v in row.items() if k != "wall_s"} for row in rows(run / "progress.csv")],
-        "evaluations": (run / "evaluations.csv").read_bytes(),
-        "result": {k: v for k, v in result.items() if not k.endswith("_s")},
-        "policy": [value.tolist() for value in torch.load(run / "policy.pt", weights_only=True)["state"].values()],
-        "files": sorted(path.name for path in run.iterdir()),
-    }
-
-
 @pytest.fixture(scope="module")
 def whole(store: Path, toy: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing interrupted."""
@@ -57,7 +48,7 @@ def whole(store: Path, toy: str, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return config(toy).directory(out)
 
 
-def test_record_of_a_finished_run(whole: Path) -> None:
+def test_record_of_a_finished_run(whole: Path, what_must_agree: Essence) -> None:
     assert what_must_agree(whole)["files"] == [
         "config.json",
         "evaluations.csv",
@@ -122,7 +113,9 @@ def test_the_recorded_score_is_what_plain_gymnasium_gives(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [1, 4, 8])
-def test_a_stopped_run_ends_as_one_never_stopped(whole: Path, toy: str, tmp_path: Path, at: int) -> None:
+def test_a_stopped_run_ends_as_one_never_stopped(
+    whole: Path, toy: str, tmp_path: Path, at: int, what_must_agree: Essence
+) -> None:
     seen = []
     outcome = loop.run(config(toy), tmp_path, seen.append, lambda: seen[-1].iteration == at)
     run = config(toy).directory(tmp_path)
@@ -149,7 +142,9 @@ loop.run(RunConfig(sys.argv[1], "cartpole", 1, 0, preset="full"), Path(sys.argv[
 
 
 @pytest.mark.parametrize("how", ["checkpoint", "no checkpoint"])
-def test_a_killed_run_ends_as_one_never_killed(whole: Path, toy: str, tmp_path: Path, how: str) -> None:
+def test_a_killed_run_ends_as_one_never_killed(
+    whole: Path, toy: str, tmp_path: Path, how: str, what_must_agree: Essence
+) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, toy, str(tmp_path), how], check=False)
     assert killed.returncode == -signal.SIGKILL
     run = config(toy).directory(tmp_path)
@@ -158,7 +153,43 @@ def test_a_killed_run_ends_as_one_never_killed(whole: Path, toy: str, tmp_path: 
     assert what_must_agree(run) == what_must_agree(whole)
 
 
-def test_same_seed_same_numbers_other_seed_others(whole: Path, toy: str, tmp_path: Path) -> None:
+FULL = """
+import resource, sys
+from pathlib import Path
+from bench import loop
+from bench.config import RunConfig
+from bench.files import CannotWrite
+
+loop.CHECKPOINT_S = float(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]),) * 2)
+try:
+    loop.run(RunConfig(sys.argv[1], "cartpole", 1, 0, preset="full"), Path(sys.argv[2]))
+except CannotWrite as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("every", "size", "what"),
+    [("0", "20000", "checkpoint.pt"), ("60", "3000", "evaluations.csv"), ("60", "300", "config.json")],
+)
+def test_a_run_that_found_no_room_ends_as_one_that_did(
+    whole: Path, toy: str, tmp_path: Path, what_must_agree: Essence, every: str, size: str, what: str
+) -> None:
+    """No file may grow beyond `size` bytes, which cuts a table in the middle of a row."""
+    run = config(toy).directory(tmp_path)
+    full = subprocess.run(
+        [sys.executable, "-c", FULL, toy, str(tmp_path), every, size], capture_output=True, text=True, check=True
+    )
+    assert full.stdout == f"cannot write {run / what}: File too large\n"
+    assert state(run) == ("missing" if what == "config.json" else "failed")
+    assert loop.run(config(toy), tmp_path).status == "finished"
+    assert what_must_agree(run) == what_must_agree(whole)
+
+
+def test_same_seed_same_numbers_other_seed_others(
+    whole: Path, toy: str, tmp_path: Path, what_must_agree: Essence
+) -> None:
     other = RunConfig(toy, "cartpole", 1, 1, preset="full")
     loop.run(other, tmp_path)
     assert what_must_agree(other.directory(tmp_path))["policy"] != what_must_agree(whole)["policy"]
@@ -267,7 +298,7 @@ def test_config_survives_json(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("name", list(ALGORITHMS))
-def test_every_method_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> None:
+def test_every_method_goes_on_from_its_checkpoint(name: str, tmp_path: Path, what_must_agree: Essence) -> None:
     one = RunConfig(name, "cartpole", 1, 0, preset="smoke")
     loop.run(one, tmp_path / "whole")
     assert loop.run(one, tmp_path / "stopped", stop=lambda: True).status == "stopped"

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,7 +80,8 @@ def await_(what: str, seconds: float, done: Callable[[], bool]) -> None:
 
 def succeeds(*command: str) -> bool:
     """Run a command silently."""
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # no pipes, which a daemon would keep open
+    return subprocess.run(command, check=False, **quiet).returncode == 0
 
 
 def output(*command: str) -> str:
@@ -87,8 +89,17 @@ def output(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
+def missing() -> list[str]:
+    """Return which of SLURM's programs are not there."""
+    return [name for name in PROGRAMS if shutil.which(name) is None]
+
+
 def install() -> None:
-    """Install Debian's packages; no daemon of the machine's own is started."""
+    """Install Debian's packages, unless they are there; no daemon of the machine's own is started."""
+    if not missing():
+        return
+    if os.getuid() != 0 or shutil.which("apt-get") is None:
+        sys.exit(f"cluster.py: {', '.join(missing())} not found, and only root can install it, by apt-get")
     policy = Path("/usr/sbin/policy-rc.d")
     ours = not policy.exists()
     if ours:
@@ -99,7 +110,9 @@ def install() -> None:
         get = ["apt-get", "-qq", "-o", "Dpkg::Use-Pty=0"]
         packages = ["munge", "slurm-wlm", "slurm-client"]
         for command in ([*get, "update"], [*get, "install", "--no-install-recommends", *packages]):
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+            if done.returncode:
+                sys.exit(f"cluster.py: {' '.join(command)} failed: {done.stderr.strip().splitlines()[-1:]}")
     finally:
         if ours:
             policy.unlink()
@@ -127,31 +140,39 @@ def daemons(folder: Path, nodes: int) -> dict[str, tuple[Path, list[str]]]:
     }
 
 
-def start(folder: Path, nodes: int, cpus: int, port: int, array: int) -> None:
-    """Start what is not running."""
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if missing:
-        sys.exit(f"cluster.py: {', '.join(missing)} not found; install it as root: {sys.argv[0]} install")
+def configuration(folder: Path, nodes: int, cpus: int, port: int, array: int) -> str:
+    """Return what slurm.conf is to hold."""
     host = socket.gethostname().partition(".")[0]
+    at = f"NodeHostname={host} NodeAddr={host} CPUs={cpus} RealMemory=65536"
+    lines = [f"NodeName=n{i} Port={port + i} {at}" for i in range(1, nodes + 1)]
+    user = output("id", "-un").strip()
+    return CONF.format(host=host, port=port, user=user, folder=folder, array=array, nodes="\n".join(lines))
+
+
+def start(folder: Path, nodes: int, cpus: int, port: int, array: int) -> None:
+    """Start what is not running; a cluster that runs keeps its configuration."""
+    if missing():
+        sys.exit(f"cluster.py: {', '.join(missing())} not found; install it as root: {sys.argv[0]} install")
     (folder / "state").mkdir(parents=True, exist_ok=True)
     folder.chmod(0o755)
     key = folder / "munge.key"
     if not key.exists():
         key.touch(mode=0o600)
         key.write_bytes(secrets.token_bytes(128))
-    sizes = f"CPUs={cpus} RealMemory=65536"
-    lines = [f"NodeName=n{i} NodeHostname={host} NodeAddr={host} Port={port + i} {sizes}" for i in range(1, nodes + 1)]
-    user = output("id", "-un").strip()
-    values = {"host": host, "port": port, "user": user, "folder": folder, "array": array, "nodes": "\n".join(lines)}
-    (folder / "slurm.conf").write_text(CONF.format(**values))
+    conf = folder / "slurm.conf"
+    if pid_of(folder / "slurmctld.pid", "slurmctld") is not None:  # as it was configured
+        nodes = conf.read_text().count("\nNodeName=")
+    else:
+        conf.write_text(configuration(folder, nodes, cpus, port, array))
     for name, (pid, command) in daemons(folder, nodes).items():
-        if pid_of(pid, name.partition("-")[0]) is None:
-            subprocess.run(command, check=True)
+        if pid_of(pid, name.partition("-")[0]) is None and not succeeds(*command):
+            sys.exit(f"cluster.py: {' '.join(command)} failed; its log is in {folder}")
         if name == "munged":
             await_("munged", 10, lambda: succeeds("munge", "-n", "-S", str(folder / "munge.socket")))
         if name == "slurmctld":
             await_("slurmctld", 30, lambda: succeeds("scontrol", "ping"))
-    await_("the nodes", 30, lambda: output("sinfo", "-hNp", "main", "-o", "%T").split().count("idle") == nodes)
+    well = ("idle", "mixed", "allocated", "completing")
+    await_("the nodes", 30, lambda: sum(map(output("sinfo", "-hNp", "main", "-o", "%T").split().count, well)) == nodes)
 
 
 def stop(folder: Path, nodes: int) -> None:
@@ -169,7 +190,7 @@ def main() -> None:
     """Carry out the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("install", "start", "stop", "env"))
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/mgail-bench-slurm"))
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / f"mgail-bench-slurm-{os.getuid()}")
     parser.add_argument("--nodes", type=int, default=3)
     parser.add_argument("--cpus", type=int, default=2, help="of each node")
     parser.add_argument("--port", type=int, default=17920, help="the first of 1 + NODES")
