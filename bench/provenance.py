@@ -23,12 +23,17 @@ def _version(package: str) -> str | None:
 @cache
 def commit() -> str | None:
     """Return the commit of this project's checkout, with ``-dirty`` if tracked files differ from it."""
-    git = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    # Not `git describe --dirty`: it writes the index, and killed in it, leaves a lock that stops every git command.
+    git = ["git", "--no-optional-locks"]
+    asked = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
     try:
-        done = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    except OSError:  # no git here
+        head, changed = (
+            subprocess.run([*git, *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout
+            for words in asked
+        )
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no checkout
         return None
-    return done.stdout.strip() or None
+    return head.strip() + ("-dirty" if changed else "")
 
 
 def command() -> str:
