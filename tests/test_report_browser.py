@@ -121,14 +121,16 @@ def test_tables_sort_by_mouse_and_keyboard(opened: Any, report: Path) -> None:
 
 def test_tables_filter_and_say_how_much_is_left(opened: Any, report: Path) -> None:
     page = opened(report)
+    total = len(column(page, "entries", 1))
+    assert total >= 155
     form = page.locator("form[data-filters=entries]")
     form.get_by_label("Task").select_option("acrobot")
     form.get_by_label("Find").fill("advanced")
     assert set(column(page, "entries", 1)) == {"Acrobot"}
     assert {text.strip() for text in column(page, "entries", 3)} == {"MGAIL advanced"}
-    assert form.locator("output").inner_text() == "4 of 155 rows"
+    assert form.locator("output").inner_text() == f"4 of {total} rows"
     form.get_by_role("button", name="Show all").click()
-    sync_api.expect(form.locator("output")).to_have_text("155 rows")
+    sync_api.expect(form.locator("output")).to_have_text(f"{total} rows")
 
 
 def test_table_1_tells_raw_numbers_on_hover_and_by_arrow_keys(opened: Any, report: Path) -> None:
