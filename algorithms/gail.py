@@ -65,7 +65,7 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
             training = ("learning_rate", "steps", "batch")
             idle |= {"gradient_penalty", *(f"discriminator_{name}" for name in training)}
         if self.signal in CONSTANT_REWARDS:
-            idle |= {"reward_form"}
+            idle |= {"reward_form", "discriminator_hidden"}
         return idle | ({"init_steps"} if self.init == "random" else set())
 
     @model_validator(mode="after")
@@ -168,10 +168,9 @@ class GAIL:
         """Act for a batch, train D on it, and improve the policy under D's reward."""
         learned = self.config.signal == LEARNED
         if self.env_steps == 0 and self.config.init == "random":
-            observations = self._collect().observations
-            own = observations.reshape(-1, observations.shape[-1])
+            groups = [self._collect().observations] + ([self.demonstrations.observations] if learned else [])
             for policy in {self.learner, self.policy}:
-                set_mixed_scale(policy, self.demonstrations.observations if learned else own, observations)
+                set_mixed_scale(policy, *groups)
         rollout = self._collect()
         agent = self._inputs(rollout.x.flatten(0, 1), torch.from_numpy(rollout.executed).flatten(0, 1))
         metrics = self._train_discriminator(agent) if learned else {}

@@ -123,8 +123,10 @@ def starts_of(algorithm: MGAIL, env: Any, seed: int, steps: int = 300) -> tuple[
         x = policy.normalise(observations)
         u = head.draw(policy(x), torch.empty(len(x), policy.action_size).normal_(generator=generator))
         observations, _, terminated, truncated, _ = env.step(policy.to_env(u))
-        past = [*past, [x, u, torch.from_numpy(terminated | truncated)[:, None].float()]][-max(algorithm.burn_in, 1) :]
-    kept = past[len(past) - algorithm.burn_in :]
+        past = [*past, [x, u, torch.from_numpy(terminated | truncated)[:, None].float()]][
+            -max(algorithm.config.past, 1) :
+        ]
+    kept = past[len(past) - algorithm.config.past :]
     empty = [part[None][:0] for part in past[-1]]
     return env.simulator_states(), [torch.stack(part) for part in zip(*kept, strict=True)] if kept else empty
 

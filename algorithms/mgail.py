@@ -33,9 +33,9 @@ from bench.seeding import Streams
 from bench.tasks import Task
 from bench.trajectory import Demonstrations
 
-_DISCRIMINATOR_METRICS = ("discriminator_loss", "discriminator_accuracy")
 COST_ROWS = 320  # of D at a time: what a block takes stays in the caches
-_POLICY_METRICS = ("cost", "gradient_norm", "adjoint_norm")
+_OF_TURNS = ("discriminator_loss", "discriminator_accuracy", "cost", "gradient_norm", "adjoint_norm")
+"""Metrics that are NaN in a pass in which D or the policy does not learn."""
 
 
 class MGAIL:
@@ -114,8 +114,11 @@ class MGAIL:
         for _ in range(config.model_steps):
             metrics = {"model_error": self._update_model()}
         turn = config.turns and self.iteration // config.turns % 2  # D's comes first
-        metrics |= self._update_discriminator(fraction) if not turn else dict.fromkeys(_DISCRIMINATOR_METRICS, nan)
-        metrics |= self._update_policy(fraction) if turn or not config.turns else dict.fromkeys(_POLICY_METRICS, nan)
+        metrics |= dict.fromkeys(_OF_TURNS, nan)
+        if not turn and config.signal == LEARNED:
+            metrics |= self._update_discriminator(fraction)
+        if turn or not config.turns:
+            metrics |= self._update_policy(fraction)
         self.iteration += 1
         return metrics
 
@@ -139,9 +142,9 @@ class MGAIL:
         learned = self.config.signal == LEARNED
         if not learned or (self.config.scale == "mixture" and self.config.init == "random"):
             observations = np.stack([self._step(at_random=True)[0] for _ in range(vector_steps)])
-            own = observations.reshape(-1, observations.shape[-1])
+            groups = [observations] + ([self.demonstrations.observations] if learned else [])
             for policy in (self.learner, self.policy):
-                set_mixed_scale(policy, self.demonstrations.observations if learned else own, observations)
+                set_mixed_scale(policy, *groups)
             self.expert = self._expert_rows()
         self._act(vector_steps)
 
@@ -152,7 +155,7 @@ class MGAIL:
         `at_random`: whatever the policy's output would be, as if it were zero.
         """
         policy, observations = self.learner, self.observations
-        noise = self._noise((len(observations), policy.action_size))
+        noise = self.noise((len(observations), policy.action_size), self.actions)
         output = torch.zeros_like(noise) if at_random else policy(policy.normalise(observations))
         u = self.walk.head.draw(output, noise)
         self.observations, _, terminated, truncated, info = self.env.step(
@@ -165,12 +168,12 @@ class MGAIL:
         normalise = self.learner.normalise
         self.buffer.push(normalise(observations), u, normalise(successors), noise, done)
 
-    def _noise(self, shape: tuple[int, ...]) -> Tensor:
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Draw standard normal noise, or Gumbel noise for discrete actions."""
         noise = torch.empty(shape)
         if self.learner.discrete:
-            return noise.exponential_(generator=self.actions).log_().neg_()
-        return noise.normal_(generator=self.actions)
+            return noise.exponential_(generator=generator).log_().neg_()
+        return noise.normal_(generator=generator)
 
     def _update_model(self) -> float:
         """Line 6: one step of f on changes of state; one with a memory sees sequences as long as the walk."""
@@ -191,10 +194,8 @@ class MGAIL:
         return loss.item()
 
     def _update_discriminator(self, fraction: float) -> Metrics:
-        """Line 7: one step of D, half agent, half expert; none of one that is frozen."""
+        """Line 7: one step of D, half agent, half expert."""
         config = self.config
-        if config.signal != LEARNED:
-            return dict.fromkeys(_DISCRIMINATOR_METRICS, nan)
         states, actions, _ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age)
         chosen = torch.randint(len(self.expert), (config.discriminator_batch,), generator=self.batches)
         self.discriminator.optimiser.param_groups[0]["lr"] = config.discriminator_rate * fraction
@@ -205,22 +206,17 @@ class MGAIL:
         config = self.config
         if config.segments == "on_policy":  # acted by the current policy, used once, with the noise of the acting
             steps = max(config.env_steps_per_iteration // config.num_envs, 1)
-            segment = self.buffer.latest(min(config.horizon, steps), steps, self.burn_in)
+            segment = self.buffer.latest(min(config.horizon, steps), steps, config.past)
             return segment, segment.noise
-        segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, self.burn_in)
+        segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, config.past)
         if config.segments == "fresh":
-            return segment, self._noise(tuple(segment.actions.shape))
+            return segment, self.noise(tuple(segment.actions.shape), self.actions)
         if isinstance(self.walk.head, GumbelHead):
             with torch.no_grad():
                 logits = self.learner(segment.states)
             return segment, self.walk.head.posterior_noise(logits, segment.actions, self.actions)
         with torch.no_grad():  # xi = (a - mu) / sigma
             return segment, (segment.actions - self.learner(segment.states)) / self.learner.log_std.exp()
-
-    @property
-    def burn_in(self) -> int:
-        """Steps of the past that the forward model's memory is filled with."""
-        return self.config.burn_in if self.model.memory_size else 0
 
     def _update_policy(self, fraction: float) -> Metrics:
         """Lines 9-14: walk the recursion and descend the cost."""

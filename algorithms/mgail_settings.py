@@ -85,6 +85,11 @@ class MGAILConfig(AlgorithmConfig):
 
     signal: Literal["learned", "frozen"] = signal_field("one that stays random")
 
+    @property
+    def past(self) -> int:
+        """Steps of the past that fill the forward model's memory."""
+        return self.burn_in if (self.forward_model, self.memory) == ("advanced", "carried") else 0
+
     def idle(self, task: Task) -> set[str]:
         """Return what changes nothing: settings of other kinds of actions, models, segments or first policies."""
         idle = {"sigma"} if task.discrete else {"temperature", "entropy"}
@@ -97,7 +102,7 @@ class MGAILConfig(AlgorithmConfig):
         if self.segments == "on_policy":
             idle |= {"batch_size", "segment_age"}
         if self.signal != LEARNED:
-            training = ("rate", "batch", "age", "dropout")
+            training = ("rate", "batch", "age")
             idle |= {"scale", "gradient_penalty", "expert_weight", *(f"discriminator_{name}" for name in training)}
         return idle | ({"init_steps"} if self.init == "random" else set())
 
@@ -111,15 +116,15 @@ class MGAILConfig(AlgorithmConfig):
     @model_validator(mode="after")
     def _first_update_has_its_sequences(self) -> Self:
         """Refuse settings whose first update would need longer sequences than the warm-up records."""
-        past = self.burn_in if (self.forward_model, self.memory) == ("advanced", "carried") else 0
         length, source = self.horizon, f"horizon={self.horizon}"
         if self.segments == "on_policy":
             length = max(self.env_steps_per_iteration // self.num_envs, 1)
             source = f"env_steps_per_iteration={self.env_steps_per_iteration}"
-        if max(self.warmup_steps // self.num_envs, 1) < length + past:
+        steps = length + self.past
+        if max(self.warmup_steps // self.num_envs, 1) < steps:
             raise ValueError(
-                f"{source} needs warmup_steps of at least {(length + past) * self.num_envs}, not {self.warmup_steps}: "
-                f"{length + past} steps of each of the {self.num_envs} environments"
+                f"{source} needs warmup_steps of at least {steps * self.num_envs}, not {self.warmup_steps}: "
+                f"{steps} steps of each of the {self.num_envs} environments"
             )
         return self
 

@@ -33,11 +33,7 @@ def act(
     sizes = len(policy.observation_mean), policy.action_size
     buffer = SequenceBuffer(steps * rows, rows, *sizes, np.random.default_rng(seed))
     for step in range(steps):
-        x, noise = policy.normalise(observations), torch.empty(rows, policy.action_size)
-        if policy.discrete:
-            noise.exponential_(generator=generator).log_().neg_()
-        else:
-            noise.normal_(generator=generator)
+        x, noise = policy.normalise(observations), algorithm.noise((rows, policy.action_size), generator)
         u = head.draw(policy(x), noise)
         command = u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         observations, _, terminated, truncated, info = env.step(command)

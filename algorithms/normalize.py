@@ -49,14 +49,14 @@ class RunningNormalizer:
 
 
 @torch.no_grad()
-def set_mixed_scale(policy: torch.nn.Module, demonstrations: NDArray, observations: NDArray) -> None:
-    """Normalise for good by an equal mixture of demonstrations [M, S] and an unskilled policy's observations [..., S].
+def set_mixed_scale(policy: torch.nn.Module, *groups: NDArray) -> None:
+    """Normalise for good by an equal mixture of groups [..., S]: demonstrations and an unskilled policy's observations.
 
     Either alone fails: a few CartPole demonstrations hardly move, and a random MountainCar hardly does. What never
     changes again lets neither policy nor D drift, and is frozen from sampling through the update.
     """
-    groups = [demonstrations, observations.reshape(-1, observations.shape[-1])]
-    mean = np.mean([group.mean(0) for group in groups], axis=0)
-    variance = np.mean([np.square(group - mean).mean(0) for group in groups], axis=0)
+    flat = [group.reshape(-1, group.shape[-1]) for group in groups]
+    mean = np.mean([group.mean(0) for group in flat], axis=0)
+    variance = np.mean([np.square(group - mean).mean(0) for group in flat], axis=0)
     policy.get_buffer("observation_mean").copy_(torch.from_numpy(mean))
     policy.get_buffer("observation_std").copy_(torch.from_numpy(np.sqrt(variance + MINIMUM_VARIANCE)))

@@ -3,17 +3,20 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli_text import integer, integers, names, positive, setting, table
 from bench.errors import UserError
-from bench.files import read_json, write_bytes, write_json, writing
+from bench.files import write_bytes, write_json, writing
 from bench.progress import Display
+from bench.record import read_config
 from bench.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from algorithms.mgail import MGAIL
+    from algorithms.mgail_settings import MGAILConfig
 
 Row = dict[str, Any]
 MODEL_HELP = """\
@@ -75,33 +78,32 @@ def add_parser(commands: Any) -> None:
 
 @dataclass(frozen=True)
 class _Subject:
-    """A training to be looked at: its name, and how to do it with a report of its progress."""
+    """A training to be looked at: what it is, and how to do it with a report of its progress."""
 
     name: str
     task: str
+    settings: "MGAILConfig"
     train: "Callable[[Callable[[float, str], None]], MGAIL]"
 
 
 def model(args: argparse.Namespace) -> int:
     """Carry out ``bench diagnose model``."""
-    ahead, steps = sorted(integers(args.ahead)), positive(args.steps)
+    ahead, steps, rows = sorted(integers(args.ahead)), positive(args.steps), 32
     if ahead[0] < 1:
         raise UserError("--ahead 0: at least one step")
     subjects = _subjects(args, 1.0)
+    longest = ahead[-1] + max(subject.settings.past for subject in subjects)
+    if steps // rows < longest:
+        raise UserError(f"--steps {steps}: {ahead[-1]} steps ahead need {rows * longest} or more")
 
     def measure(subject: _Subject, algorithm: "MGAIL", report: Callable[[float], None]) -> list[Row]:
         from algorithms.model_errors import act, open_loop
         from bench.envs import make_env
         from bench.seeding import Streams
 
-        rows, longest = 32, max(ahead)
-        if steps // rows < longest + algorithm.burn_in:
-            raise UserError(
-                f"--steps {steps}: {longest} steps ahead need {rows * (longest + algorithm.burn_in)} or more"
-            )
         seed = Streams(integer(args.seed)).integer("held-out")
         data = act(algorithm, make_env(get_task(subject.task), rows), steps // rows, seed, report)
-        segment = data.segments(min(steps, 4000), longest, steps, algorithm.burn_in)
+        segment = data.segments(min(steps, 4000), ahead[-1], steps, subject.settings.past)
         return open_loop(algorithm.model, segment, ahead)
 
     found = _measure(subjects, measure)
@@ -167,10 +169,11 @@ def _subjects(args: argparse.Namespace, share: float) -> list[_Subject]:
             raise UserError(f"{name}: {config.algorithm} is not MGAIL, which alone has a forward model")
         wanted = passes or max(round(share * settings.iterations), 1)
         count = min(wanted, settings.iterations)
-        found.append(_Subject(name, config.task, lambda report: _train(config, settings, count, checkpoint, report)))
+        train = partial(_train, config, settings, count, checkpoint)
+        found.append(_Subject(name, config.task, settings, train))
 
     for run in args.runs:
-        recorded = read_json(run / "config.json")
+        recorded = read_config(run)
         cell: dict[str, Any] = {key: recorded[key] for key in ("algorithm", "task", "trajectories", "seed")}
         config = RunConfig(**cell, demonstrations=(recorded.get("demonstrations") or {}).get("id"))
         cls, _ = resolve(config)
@@ -227,9 +230,8 @@ def _measure(
             display.start(0, subject.name)
             algorithm = subject.train(lambda done, note: report(0.6 * done, note))
             rows = measure(subject, algorithm, lambda done: report(0.6 + 0.4 * done, "measuring"))
-            settings = algorithm.config.model_dump(mode="json")
             known = {"task": subject.task, "passes": algorithm.iteration, "env_steps": algorithm.env_steps}
-            found.append((subject.name, known | {"settings": settings}, rows))
+            found.append((subject.name, known | {"settings": subject.settings.model_dump(mode="json")}, rows))
             display.end(0, number, subject.name)
     return found
 

@@ -167,6 +167,7 @@ def test_nothing_tuned_is_left_in_the_authors_settings():
     assert resolve("mgail-advanced", "hopper", "smoke", "authors")[1].iterations == 2
 
 
+OF_D = {"discriminator_learning_rate": 1.0, "discriminator_steps": 1, "discriminator_batch": 3, "gradient_penalty": 9.0}
 IDLE = [
     *(("bc", task, {"num_envs": 3}) for task in ("cartpole", "hopper")),
     ("gail-trpo", "cartpole", {"policy_learning_rate": 0.5}),
@@ -186,6 +187,22 @@ IDLE = [
     ("mgail-advanced", "hopper", {"segments": "replay", "correction_clip": 1e-3}),
     ("mgail-advanced", "cartpole", {"segments": "on_policy", "env_steps_per_iteration": 160, "batch_size": 3}),
     ("mgail-advanced", "cartpole", {"segments": "on_policy", "env_steps_per_iteration": 160, "segment_age": 3}),
+    *(("gail-trpo", "cartpole", {"signal": "frozen", key: value}) for key, value in OF_D.items()),
+    *(
+        ("gail-trpo", "cartpole", {"signal": "plus", key: value})
+        for key, value in (OF_D | {"reward_form": "negative", "discriminator_hidden": (3,)}).items()
+    ),
+    *(
+        ("mgail-basic", "cartpole", {"signal": "frozen", key: value})
+        for key, value in {
+            "discriminator_rate": 1.0,
+            "discriminator_batch": 3,
+            "discriminator_age": 40,
+            "gradient_penalty": 0.5,
+            "expert_weight": 0.5,
+            "scale": "demonstrations",
+        }.items()
+    ),
 ]
 """(method, task, settings of which the last would change nothing)."""
 

@@ -93,3 +93,4 @@ def test_what_needs_demonstrations_is_refused() -> None:
     with pytest.raises(UserError, match="unknown variant"):
         resolve("mgail-basic", "hopper", variant="plus")
     assert set(controls.CONSTANT) == {"plus", "minus"}
+    resolve("mgail-basic", "hopper", variant="frozen", overrides={"discriminator_dropout": 0.25})  # of its cost, too

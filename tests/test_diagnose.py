@@ -186,6 +186,7 @@ def test_a_runs_training_is_done_again(tmp_path):
         (["gradient", "--task", "cartpole"], "continuous actions"),
         (["gradient", "--task", "hopper", "--draws", "1"], "a variance needs two"),
         (["model", "--task", "cartpole", "--ahead", "0"], "at least one step"),
+        (["model", "--task", "cartpole", "--steps", "1855"], "50 steps ahead need 1856 or more"),  # 58 of 32 rows
     ],
     ids=str,
 )
