@@ -26,7 +26,6 @@ from statistics import median
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import gymnasium
-import mujoco
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
@@ -65,13 +64,9 @@ def make_pool(task: Task, env: MujocoVectorEnv) -> gymnasium.vector.VectorEnv | 
     pool = envpool.make_gymnasium(
         task.env_id, num_envs=env.num_envs, num_threads=1, seed=0, post_constraint=env.contact_forces
     )
-    model = env._model
-    hidden = 2 if model.jnt_type[0] == mujoco.mjtJoint.mjJNT_FREE else 1  # x and y, or x
     expected, _ = pool.reset()
-    states = np.zeros((env.num_envs, model.nq + model.nv))
-    states[:, hidden:] = expected[:, : model.nq + model.nv - hidden]
     env.reset(seed=0)
-    env.set_simulator_states(np.arange(env.num_envs), states)
+    env.set_simulator_states(np.arange(env.num_envs), env.states_of(expected))
     env.action_space.seed(0)
     for _ in range(2):  # with contacts, two versions of MuJoCo soon part
         actions = env.action_space.sample()

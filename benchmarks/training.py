@@ -177,8 +177,6 @@ def train_peer(python: Path, task: Task, method: str, steps: int, seed: int, rep
             save_trajectories(path, task, seed)
             arguments.append(path)
         command = list(map(str, [python, Path(__file__).with_name("peers.py"), method, *arguments]))
-        if not os.access(python, os.X_OK):
-            raise UserError(f"{python} is no Python that can be run; --help says how to make the peers' own")
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             result: dict[str, Any] = {}
@@ -264,6 +262,8 @@ def main() -> None:
     parser.add_argument("--peers", type=Path, metavar="PYTHON", help="the peers' Python; without it, ours alone")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.peers and not os.access(options.peers, os.X_OK):
+        raise UserError(f"{options.peers} is no Python that can be run; --help says how to make the peers' own")
     jobs = []
     for task in map(get_task, names(options.tasks)):
         for method in names(options.methods):
