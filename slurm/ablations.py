@@ -12,8 +12,6 @@ from bench.tasks import get_task
 from slurm.grid import longest_first
 
 SEEDS = tuple(range(TUNING_SEEDS, TUNING_SEEDS + 3))
-REFERENCES = ("bc", "gail-trpo")
-"""What stands beside the ablations: cloning alone, and GAIL with MGAIL's aids (`GAIL_AIDED`)."""
 GAIL_AIDED = "cloned-averaged"
 
 Change = Callable[[MGAILConfig], dict[str, Any]]
@@ -70,7 +68,9 @@ def ablations(
     seeds: Sequence[int] | None = None,
     **common: Any,
 ) -> tuple[RunConfig, ...]:
-    """Return the runs of ablations, of what they are taken from, and of `REFERENCES`, longest first.
+    """Return the runs of ablations, and of what they stand beside, longest first.
+
+    That is what they are taken from, cloning alone, and GAIL with MGAIL's aids (`GAIL_AIDED`).
 
     Args:
         labels: of `ABLATIONS` (default: all); what would change nothing on a task, or is so already, is left out.

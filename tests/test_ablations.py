@@ -40,7 +40,6 @@ def test_ablations_of_the_updates_keep_the_environment_steps(label):
         if name.startswith("mgail")
     )
     steps, other = (config.iterations * config.env_steps_per_iteration for config in (whole, changed))
-    assert steps != 0
     assert abs(other - steps) <= changed.env_steps_per_iteration
 
 
