@@ -9,15 +9,14 @@ import json
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from analysis.committed import PROVENANCE_FILE as PROVENANCE
-from analysis.committed import TABLES, holds_results, read_results
+from analysis.committed import PROVENANCE_FILE, TABLES, holds_results, read_results
 from analysis.document import settled
 from analysis.foreign import read_episodes
 from analysis.load import (
@@ -27,8 +26,8 @@ from analysis.load import (
     Entry,
     Results,
     algorithm_order,
-    cell_order,
     entry_name,
+    entry_order,
     seed_scores,
     title,
 )
@@ -38,6 +37,7 @@ from analysis.markup import (
     Field,
     Grid,
     Section,
+    changes,
     csv_rows,
     html_body,
     html_page,
@@ -81,13 +81,13 @@ def _of_commit(name: str) -> Results:
     if not commit:
         raise UserError(f"{name} is no folder of runs or results, no table of episodes, and no commit of this project")
     with tempfile.TemporaryDirectory() as folder:
-        for file in (*TABLES, PROVENANCE):
+        for file in (*TABLES, PROVENANCE_FILE):
             content = git("show", f"{commit.decode().strip()}:{RESULTS.name}/{file}")
             if content is None:
                 raise UserError(f"commit {name} holds no {RESULTS.name}/{file}")
             (Path(folder) / file).write_bytes(content)
         found = read_results(Path(folder))
-    return Results(**{**vars(found), "source": f"{RESULTS.name} of commit {commit.decode()[:12]}"})
+    return replace(found, source=f"{RESULTS.name} of commit {commit.decode()[:12]}")
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,8 @@ class Comparison:
             raise UserError(
                 f"{a.source} and {b.source} have no run in common: same algorithm, task, trajectories and seed"
             )
-        keys = [set(one) for one in entries]
-        return cls(a, b, settled(rows), _sorted(keys[0] - keys[1]), _sorted(keys[1] - keys[0]))
+        only_a, only_b = (sorted(set(one) - set(other), key=entry_order) for one, other in (entries, entries[::-1]))
+        return cls(a, b, settled(rows), only_a, only_b)
 
     @property
     def cells(self) -> list[Row]:
@@ -205,8 +205,7 @@ def grid_of(rows: Sequence[Row]) -> Grid:
         notes = "; ".join(filter(None, (row["changed"], row["note"])))
         names: list[Field] = [title(row["algorithm"]), scope_text(row), str(row["n_pairs"]), same]
         lines.append([*names, *means, *p, *shift, interval(row, digits), outcome(row), notes])
-    rules = {i for i in range(1, len(rows)) if rows[i]["algorithm"] != rows[i - 1]["algorithm"]}
-    return Grid(columns, lines, frozenset(rules))
+    return Grid(columns, lines, changes(row["algorithm"] for row in rows))
 
 
 def outcome(row: Row) -> str:
@@ -265,10 +264,6 @@ def _changed(before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]) 
 
 def _value(settings: dict[str, Any], key: str) -> str:
     return str(settings[key]) if key in settings else "–"
-
-
-def _sorted(entries: Iterable[Entry]) -> list[Entry]:
-    return sorted(entries, key=lambda entry: (cell_order(entry[1:]), algorithm_order(entry[0])))
 
 
 def _grouped_entries(entries: Sequence[Entry], limit: int = 8) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import aggregates, figure5, figures, interactions, statistics, table1, tables
+from analysis import FORMATS, aggregates, figure5, figures, interactions, statistics, table1, tables
 from analysis.load import Results
 from analysis.markup import TEX_PACKAGES, Section, csv_rows, html_body, html_page, latex_page, markdown_page
 from analysis.statistics import Row
@@ -23,7 +23,6 @@ from analysis.wording import (
 )
 from bench.errors import UserError
 
-FORMATS = ("md", "csv", "tex", "html", "json")
 TITLES = {
     "table1": "Table 1",
     "figure5": "Figure 5",

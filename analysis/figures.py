@@ -3,7 +3,7 @@
 As for Figure 5, the rows come first (they stand in the JSON, too) and are drawn afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from analysis.statistics import POOLED, Row, within
 from bench.tasks import TASKS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 NAMES = ("trajectories", "steps", "profiles")
@@ -116,27 +117,36 @@ def rows_of(results: Results) -> dict[str, list[Row]]:
     return {"trajectories": by_trajectories(results), "steps": by_steps(results), "profiles": profiles(results)}
 
 
+def _by_task(
+    results: Results, rows: Sequence[Row], panels: Sequence["Axes"], said: Callable[[Sequence[Row]], str]
+) -> Iterator[tuple["Axes", list[Row]]]:
+    """Yield each task's panel and rows, with its name, what is `said` of it and its references.
+
+    A panel without rows tells the command that fills it, and is not yielded.
+    """
+    for axes, task in zip(panels, plotting.tasks_shown(results), strict=True):
+        mine = [row for row in rows if row["task"] == task]
+        plotting.head(axes, task, said(mine))
+        if mine:
+            plotting.draw_references(axes, plotting.references(results, task))
+            yield axes, mine
+        else:
+            plotting.not_run(axes, f"bench run --table1\n--preset full\n--tasks {task}")
+
+
 def draw_trajectories(results: Results, rows: Sequence[Row]) -> "Figure":
     """Draw return against the number of expert trajectories, a panel per task."""
-    tasks = plotting.tasks_shown(results)
     remark = f"mean over seeds; bars: its 95 % bootstrap interval; {DOTTED}{results.caution}"
-    figure, panels = plotting.panels(len(tasks), "Return against expert trajectories", remark)
+    count = len(plotting.tasks_shown(results))
+    figure, panels = plotting.panels(count, "Return against expert trajectories", remark)
     present = plotting.methods_of(rows)
-    for axes, task in zip(panels, tasks, strict=True):
-        mine = [row for row in rows if row["task"] == task]
-        plotting.head(axes, task, plotting.seeds_remark(mine))
-        if not mine:
-            plotting.not_run(axes, f"bench run --table1\n--preset full\n--tasks {task}")
-            continue
-        plotting.draw_references(axes, plotting.references(results, task))
-        sizes = sorted({n for row in mine for n in row["trajectories"]})
-        if task in TASKS:
-            sizes = list(TASKS[task].trajectories)
+    for axes, mine in _by_task(results, rows, panels, plotting.seeds_remark):
+        task = mine[0]["task"]
+        listed = TASKS[task].trajectories if task in TASKS else ()
+        sizes = sorted({*listed, *(n for row in mine for n in row["trajectories"])})
         for i, row in enumerate(mine):
             # Side by side, for equal returns would hide each other.
-            place = [
-                sizes.index(n) + 0.09 * (i - (len(mine) - 1) / 2) if n in sizes else n for n in row["trajectories"]
-            ]
+            place = [sizes.index(n) + 0.09 * (i - (len(mine) - 1) / 2) for n in row["trajectories"]]
             style = plotting.style_of(row["algorithm"], present)
             axes.plot(place, row["mean"], **style, linewidth=1.1, zorder=3)
             axes.vlines(place, row["low"], row["high"], color=style["color"], linewidth=0.8, zorder=2)
@@ -149,18 +159,15 @@ def draw_trajectories(results: Results, rows: Sequence[Row]) -> "Figure":
 
 def draw_steps(results: Results, rows: Sequence[Row]) -> "Figure":
     """Draw return against environment steps on a logarithmic axis, a panel per task."""
-    tasks = plotting.tasks_shown(results)
     remark = f"mean over seeds; band: its 95 % bootstrap interval; {DOTTED}{results.caution}"
-    figure, panels = plotting.panels(len(tasks), "Return against environment steps", remark)
+    count = len(plotting.tasks_shown(results))
+    figure, panels = plotting.panels(count, "Return against environment steps", remark)
     present = plotting.methods_of(rows)
-    for axes, task in zip(panels, tasks, strict=True):
-        mine = [row for row in rows if row["task"] == task]
-        seeds = plotting.seeds_remark(mine)
-        plotting.head(axes, task, f"n={mine[0]['trajectories']}, {seeds}" if mine else "")
-        if not mine:
-            plotting.not_run(axes, f"bench run --table1\n--preset full\n--tasks {task}")
-            continue
-        plotting.draw_references(axes, plotting.references(results, task))
+
+    def said(mine: Sequence[Row]) -> str:
+        return f"n={mine[0]['trajectories']}, {plotting.seeds_remark(mine)}" if mine else ""
+
+    for axes, mine in _by_task(results, rows, panels, said):
         for row in mine:
             style = plotting.without_marker(plotting.style_of(row["algorithm"], present))
             if row["env_steps"]:
@@ -169,7 +176,7 @@ def draw_steps(results: Results, rows: Sequence[Row]) -> "Figure":
                 axes.axhline(row["mean"][0], **style, zorder=3)
         plotting.logarithmic_steps(axes)
         plotting.dress(axes, "environment steps", "return")
-    plotting.legend(figure, {name: plotting.without_marker(plotting.style_of(name, present)) for name in present})
+    plotting.legend(figure, {name: plotting.style_of(name, present) for name in present})
     return figure
 
 
@@ -190,7 +197,7 @@ def draw_profiles(results: Results, rows: Sequence[Row]) -> "Figure":
         axes.set_ylim(0, 1)
         plotting.dress(axes, "score: fraction of the expert", "share of runs above it")
         axes.axvline(1.0, color=plotting.FAINT, linewidth=0.8, linestyle=(0, (1, 1.6)), zorder=1)
-    plotting.legend(figure, {name: plotting.without_marker(plotting.style_of(name, present)) for name in present})
+    plotting.legend(figure, {name: plotting.style_of(name, present) for name in present})
     return figure
 
 

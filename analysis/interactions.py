@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from analysis import plotting
-from analysis.load import ENTRY, RUN, Results, algorithm_order, cell_order, control_of, title
-from analysis.markup import Column, Field, Grid, Text
+from analysis.load import ENTRY, RUN, Results, control_of, entry_order, title
+from analysis.markup import Column, Field, Grid, Text, changes
 from analysis.statistics import Row
 from analysis.wording import number, task_title
 
@@ -50,11 +50,11 @@ def rows_of(results: Results) -> list[Row]:
     key: Any
     for key, entry in curves.groupby(ENTRY):
         algorithm, task, n = key
-        budget = entry.groupby("seed")["env_steps"].max()
         if control_of(algorithm):
             continue
+        budget = entry.groupby("seed")["env_steps"].max()
         seeds = [of_seed.sort_values("iteration") for _, of_seed in entry.groupby("seed")]
-        arrivals = [_arrival(of_seed) for of_seed in seeds]
+        arrivals = [arrival(of_seed) for of_seed in seeds]
         final = [float(of_seed["score"].iloc[-1]) for of_seed in seeds]
         rows.append(
             {
@@ -71,12 +71,10 @@ def rows_of(results: Results) -> list[Row]:
                 "core_min_by_seed": [_finite(minutes) for _, minutes in arrivals],
             }
         )
-    return sorted(
-        rows, key=lambda row: (cell_order((row["task"], row["trajectories"])), algorithm_order(row["algorithm"]))
-    )
+    return sorted(rows, key=lambda row: entry_order((row["algorithm"], row["task"], row["trajectories"])))
 
 
-def _arrival(curve: pd.DataFrame) -> tuple[float, float]:
+def arrival(curve: pd.DataFrame) -> tuple[float, float]:
     """Return the environment steps and core-minutes at a run's arrival; infinity if it never arrives."""
     below = np.flatnonzero(curve["score"].to_numpy() < LEVEL)
     first = below[-1] + 1 if len(below) else 0
@@ -111,8 +109,7 @@ def grid(rows: Sequence[Row]) -> Grid:
                 fields[-1].append(budget if row[key] is None else number(row[key], digits))
         fields[-1] += [number(row["budget_env_steps"], 0), number(row["budget_core_min"], 2)]
         fields[-1] += [number(row["score"]), number(row["score_worst"])]
-    cells = [(row["task"], row["trajectories"]) for row in rows]
-    return Grid(columns, fields, frozenset(i for i in range(1, len(rows)) if cells[i] != cells[i - 1]))
+    return Grid(columns, fields, changes((row["task"], row["trajectories"]) for row in rows))
 
 
 def drawn(rows: Sequence[Row]) -> list[Row]:
@@ -126,6 +123,7 @@ def draw(rows: Sequence[Row], caution: str) -> "Figure":
     """Draw environment steps and core-minutes until arrival, a line per method and a point per seed."""
     from matplotlib.figure import Figure
 
+    present = plotting.methods_of(rows)
     places: list[float] = []
     for i, row in enumerate(rows):
         gap = 1.0 if not i else 1.0 + 0.9 * (row["task"] != rows[i - 1]["task"])
@@ -134,7 +132,7 @@ def draw(rows: Sequence[Row], caution: str) -> "Figure":
     total = head + foot + 0.135 * (places[-1] + 0.4)
     figure = Figure(figsize=(plotting.WIDTH, total))
     panels = figure.subplots(1, 2, sharey=True)
-    figure.subplots_adjust(left=0.23, right=0.985, top=1 - head / total, bottom=foot / total, wspace=0.06)
+    figure.subplots_adjust(left=0.24, right=0.985, top=1 - head / total, bottom=foot / total, wspace=0.06)
     figure.text(0.012, 1 - 0.12 / total, f"Until {LEVEL:g} of the expert", fontsize=9.5, fontweight="bold", va="center")
     remark = "each point a seed, the bar their median; hollow: never within the budget" + caution
     figure.text(0.988, 1 - 0.12 / total, remark, fontsize=6.5, color=plotting.FAINT, va="center", ha="right")
@@ -143,7 +141,7 @@ def draw(rows: Sequence[Row], caution: str) -> "Figure":
     ):
         axes.set_xscale("log")
         for place, row in zip(places, rows, strict=True):
-            _line(axes, place, row, name, plotting.style_of(row["algorithm"], [r["algorithm"] for r in rows]))
+            _line(axes, place, row, name, plotting.style_of(row["algorithm"], present))
         axes.set_ylim(places[-1] + 0.7, 0.3)
         axes.grid(axis="x", color="#ececec", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -156,9 +154,8 @@ def draw(rows: Sequence[Row], caution: str) -> "Figure":
     for i, (place, row) in enumerate(zip(places, rows, strict=True)):
         if not i or row["task"] != rows[i - 1]["task"]:
             text = f"{task_title(row['task'])}\nn={row['trajectories']}"
-            figure.text(0.012, 0, text, fontsize=7, fontweight="bold", va="center").set_y(
-                1 - (head + 0.135 * (place - 0.3)) / total - 0.135 / total
-            )
+            y = 1 - (head + 0.135 * (place + 0.7)) / total
+            figure.text(0.012, y, text, fontsize=7, fontweight="bold", va="center")
     return figure
 
 

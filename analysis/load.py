@@ -146,6 +146,11 @@ def cell_order(cell: tuple[str, int]) -> tuple[int, str, int]:
     return (known.index(cell[0]) if cell[0] in known else len(known), *cell)
 
 
+def entry_order(entry: Entry) -> tuple[Any, ...]:
+    """Sort key of entries: by cell, then by algorithm."""
+    return (cell_order(entry[1:]), algorithm_order(entry[0]))
+
+
 def entry_name(algorithm: Any, task: Any, trajectories: Any, seed: Any = None) -> str:
     """Name an entry, or one of its runs, for people."""
     return f"{algorithm}, {task}, n={trajectories}" + ("" if seed is None else f", seed {seed}")

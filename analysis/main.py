@@ -10,14 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import FORMATS, PARTS
 from analysis.report import main as report
 from bench.errors import UserError
 
 if TYPE_CHECKING:
     from analysis.load import Results
-
-FORMATS = ("md", "csv", "tex", "html", "json")
-PARTS = ("table1", "figure5", "figures", "wilcoxon", "interactions")
 
 ANALYZE_HELP = """\
 Render Table 1, Figure 5, further figures and the Wilcoxon tests: to the terminal and, in every format, into a folder.

@@ -4,7 +4,7 @@ import csv
 import html
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -47,15 +47,22 @@ Pictures = Mapping[str, str]
 NO_PICTURES: Pictures = MappingProxyType({})
 
 
-def _field(field: Field) -> Text:
+def as_text(field: Field) -> Text:
+    """Return a field as what it holds."""
     return field if isinstance(field, Text) else Text(field)
+
+
+def changes(groups: Iterable[Any]) -> frozenset[int]:
+    """Return the rows, of which `groups` tells one by one to what they belong, before which another group begins."""
+    listed = list(groups)
+    return frozenset(i for i in range(1, len(listed)) if listed[i] != listed[i - 1])
 
 
 def markdown(grid: Grid) -> str:
     """Return the table as GitHub-flavoured Markdown."""
 
     def one(field: Field) -> str:
-        part = _field(field)
+        part = as_text(field)
         text = part.text.replace("|", "\\|")
         text = f"**{text}**" if part.bold else text
         return f"{text}<br>{part.second}" if part.second else text
@@ -112,7 +119,7 @@ def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> st
     """Return the table as LaTeX floats, one per page's worth of rows; they need `TEX_PACKAGES`."""
 
     def one(field: Field) -> str:
-        part = _field(field)
+        part = as_text(field)
         text = rf"\textbf{{{tex_escape(part.text)}}}" if part.bold else tex_escape(part.text)
         return rf"\shortstack[r]{{{text}\\{{\scriptsize {tex_escape(part.second)}}}}}" if part.second else text
 
@@ -175,7 +182,7 @@ def html_table(grid: Grid) -> str:
     """Return the table as HTML."""
 
     def one(tag: str, field: Field, column: Column) -> str:
-        part = _field(field)
+        part = as_text(field)
         text = html.escape(part.text)
         text = f"<b>{text}</b>" if part.bold else text
         text += f"<br><small>{html.escape(part.second)}</small>" if part.second else ""

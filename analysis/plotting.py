@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.load import METHODS, Results, title
+from analysis.load import Results, algorithm_order, title
 from analysis.wording import task_title
 from bench.tasks import TASKS
 
@@ -247,5 +247,4 @@ def images(name: str, draw: "Callable[[], Figure]") -> dict[str, bytes]:
 
 def methods_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the algorithms that rows are of, in the order of table columns."""
-    present = {row["algorithm"] for row in rows}
-    return [*(name for name in METHODS if name in present), *sorted(present - METHODS.keys())]
+    return sorted({row["algorithm"] for row in rows}, key=algorithm_order)

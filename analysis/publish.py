@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from analysis import committed
+from analysis import PARTS, committed
 from analysis.document import Document, write_files
 from analysis.load import FINAL_EPISODES, RESULTS, RUN, Problem, Results, entry_name, no_results
 from analysis.records import read_runs
 from bench.errors import UserError
 from bench.provenance import command
-
-PARTS = ("table1", "figure5", "figures", "wilcoxon", "interactions")
 
 
 def publish(directories: Sequence[Path], out: Path | None = None) -> tuple[Path, Results]:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import Entry, Results, cell_order, control_of, seed_scores, seeds_text
+from analysis.load import ENTRY, Entry, Results, cell_order, control_of, seed_scores, seeds_text
 from analysis.wilcoxon import ZERO_METHOD, Alternative, SignedRank, holm, signed_rank
 from bench.errors import UserError, unknown
 from bench.paper import table1
@@ -131,23 +131,28 @@ def _sorted(groups: Iterable[tuple[Any, pd.DataFrame]]) -> list[tuple[Any, pd.Da
 def _pooled_samples(scores: pd.DataFrame, a: str, b: str) -> list[Sample]:
     """Pair the cells of each pooled scope that both algorithms have."""
     pair = scores[scores["algorithm"].isin((a, b))]
-    means = pair.groupby(["algorithm", "task", "trajectories"])[["mean", "normalised"]].mean().reset_index()
-    whole = pair.groupby(["algorithm", "task", "trajectories"])["normalised"].apply(lambda column: column.notna().all())
+    means = pair.groupby(ENTRY)[["mean", "normalised"]].mean(skipna=False).reset_index()
     samples = []
     for scope in POOLED:
         inside = within(means, scope)
-        table = _wide(inside, a, b, "mean").dropna()
+        table = _by_cell(inside, a, b, "mean").dropna()
         if table.empty:
             continue
-        normalised = all(whole.get((name, *cell), False) for name in (a, b) for cell in table.index)
-        if normalised:
-            table = _wide(inside, a, b, "normalised").dropna()
+        fractions = _by_cell(inside, a, b, "normalised").loc[table.index]
+        normalised = bool(fractions.notna().to_numpy().all())
+        table = fractions if normalised else table
         sample = Sample(scope, None, None, table, [])
         sample.scale = "normalised" if normalised else "raw"
         if not normalised and table.index.get_level_values("task").nunique() > 1:
             sample.notes.append("raw returns: tasks with large returns rule the ranks")
         samples.append(sample)
     return samples
+
+
+def _by_cell(means: pd.DataFrame, a: str, b: str, value: str) -> pd.DataFrame:
+    """Return the columns a and b of `value`, a row per cell; NaN where one has none."""
+    wide = means.pivot(index=ENTRY[1:], columns="algorithm", values=value)
+    return wide.reindex(columns=[a, b]).set_axis(["a", "b"], axis=1)
 
 
 def in_scope(task: str, scope: str) -> bool:
@@ -158,15 +163,6 @@ def in_scope(task: str, scope: str) -> bool:
 def within(table: pd.DataFrame, scope: str) -> pd.DataFrame:
     """Return the rows of `table` whose task belongs to a pooled scope."""
     return table[np.array([in_scope(task, scope) for task in table["task"]], dtype=bool)]
-
-
-def _wide(scores: pd.DataFrame, a: str, b: str, value: str) -> pd.DataFrame:
-    """Return the columns a and b of `value`, indexed by whatever else identifies a row, NaN where one has none."""
-    keys = [key for key in ("task", "trajectories", "seed") if key in scores.columns]
-    columns = [
-        scores[scores["algorithm"] == name].set_index(keys)[value].rename(side) for side, name in (("a", a), ("b", b))
-    ]
-    return pd.concat(columns, axis=1).sort_index()
 
 
 def test_rows(a: str, b: str, samples: Sequence[Sample], claimed: bool) -> list[Row]:

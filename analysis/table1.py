@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.forecast import forecast, measured
-from analysis.load import ENTRY, METHODS, Entry, Results, algorithm_order, cell_order, seed_scores
+from analysis.load import ENTRY, METHODS, Entry, Results, entry_order, seed_scores
 from analysis.statistics import LEVEL, Row, champions
 from analysis.wilcoxon import holm, signed_rank
 from bench.paper import EXPERT_RETURNS, printed
@@ -79,7 +79,7 @@ def _listed(results: Results) -> list[tuple[str, str, int]]:
         wanted = {(a, *cell) for a in results.algorithms for cell in results.cells}
     else:
         wanted = run | {(a, t.name, n) for a in METHODS for t in TASKS.values() for n in t.trajectories}
-    return sorted(wanted, key=lambda key: (cell_order(key[1:]), algorithm_order(key[0])))
+    return sorted(wanted, key=entry_order)
 
 
 def _empty(algorithm: str, task: str, n: int, results: Results) -> Row:

@@ -6,7 +6,7 @@ from itertools import groupby
 
 from analysis.forecast import SEEDS
 from analysis.load import CONTROLS, METHODS, Results, algorithm_order, control_of, title
-from analysis.markup import Column, Field, Grid, Text
+from analysis.markup import Column, Field, Grid, Text, changes
 from analysis.statistics import POOLED, Row
 from analysis.table1 import command, told_settings
 from analysis.wording import duration, finding, number, p_text, scope_text, short, task_title
@@ -79,7 +79,7 @@ def entries_grid(cells: Sequence[Row]) -> Grid:
         ]
         seeds = f"{row['n_seeds']}{'‡' if flagged(row) else ''}"
         rows.append([*names, seeds, *numbers, *scores, *paper, _verdict(row), *costs, core_hours(row)])
-    return Grid(columns, rows, _rules(cells, "task", "trajectories"))
+    return Grid(columns, rows, changes((row["task"], row["trajectories"]) for row in cells))
 
 
 def _verdict(row: Row) -> str:
@@ -90,11 +90,20 @@ def _verdict(row: Row) -> str:
     return (row["verdict"] or "–") + known
 
 
+def hours(row: Row) -> float | None:
+    """Return the core-hours that all seeds of an entry took; of one not run, the forecast."""
+    seconds = row["forecast_core_s"]
+    if row["n_seeds"]:
+        seconds = None if row["core_s"] is None else row["n_seeds"] * row["core_s"]
+    return None if seconds is None else seconds / 3600
+
+
 def core_hours(row: Row) -> str:
     """Return what all seeds of an entry took, or will take."""
+    known = hours(row)
     if row["n_seeds"]:
-        return number(None if row["core_s"] is None else row["n_seeds"] * row["core_s"] / 3600, 3)
-    return "–" if row["forecast_core_s"] is None else f"≈ {number(row['forecast_core_s'] / 3600)}"
+        return number(known, 3)
+    return "–" if known is None else f"≈ {number(known)}"
 
 
 def controls_grid(cells: Sequence[Row]) -> Grid | None:
@@ -108,7 +117,7 @@ def controls_grid(cells: Sequence[Row]) -> Grid | None:
         fields = [run.get((task, n, name)) for name in (method, *(f"{method}+{label}" for label in CONTROLS))]
         scores = [Text("–") if row is None else _score(row) for row in fields]
         rows.append([task_title(task), str(n), title(method), *scores])
-    return Grid(columns, rows, _rules([{"task": row[0]} for row in rows], "task")) if rows else None
+    return Grid(columns, rows, changes(row[0] for row in rows)) if rows else None
 
 
 def _score(row: Row) -> Text:
@@ -126,13 +135,7 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
         *(Column("better", "left"), Column("note", "left", wrap=True)),
     ]
     rows: list[list[Field]] = []
-    rules = set()
-    previous = None
     for row in tests:
-        group = (row["a"], row["b"], row["alternative"], row["scope"] in POOLED)
-        if previous is not None and group != previous:
-            rules.add(len(rows))
-        previous = group
         digits = 3 if row["scale"] == "normalised" else 2
         two_sided = row["alternative"] == "two-sided"
         rows.append(
@@ -156,7 +159,8 @@ def tests_grid(tests: Sequence[Row]) -> Grid:
                 row["note"],
             ]
         )
-    return Grid(columns, rows, frozenset(rules))
+    groups = ((row["a"], row["b"], row["alternative"], row["scope"] in POOLED) for row in tests)
+    return Grid(columns, rows, changes(groups))
 
 
 def interval(row: Row, digits: int) -> str:
@@ -181,7 +185,7 @@ def aggregates_grid(aggregates: Sequence[Row]) -> Grid:
         ]
         for row in aggregates
     ]
-    return Grid(columns, rows, _rules(aggregates, "scope"))
+    return Grid(columns, rows, changes(row["scope"] for row in aggregates))
 
 
 def improvements_grid(improvements: Sequence[Row]) -> Grid:
@@ -199,12 +203,7 @@ def improvements_grid(improvements: Sequence[Row]) -> Grid:
         ]
         for row in improvements
     ]
-    return Grid(columns, rows, _rules(improvements, "b"))
-
-
-def _rules(rows: Sequence[Row], *keys: str) -> frozenset[int]:
-    """Return the rows before which one of the keys changes."""
-    return frozenset(i for i in range(1, len(rows)) if any(rows[i][key] != rows[i - 1][key] for key in keys))
+    return Grid(columns, rows, changes((row["a"], row["b"]) for row in improvements))
 
 
 def not_run(cells: Sequence[Row]) -> list[str]:

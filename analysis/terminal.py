@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text as Styled
 
 from analysis import interactions, tables
-from analysis.markup import Grid, Text, plain
+from analysis.markup import Field, Grid, as_text, plain
 from analysis.statistics import POOLED
 from analysis.wording import conclusions, grouped, scope_text
 
@@ -92,8 +92,8 @@ def _table(grid: Grid, title: str) -> Table:
     return table
 
 
-def _styled(field: str | Text) -> Styled:
-    part = field if isinstance(field, Text) else Text(field)
+def _styled(field: Field) -> Styled:
+    part = as_text(field)
     style = "bold" if part.bold else "dim" if part.text == "not run" else ""
     text = Styled(part.text, style=style)
     return text.append("\n" + part.second, style="dim") if part.second else text

@@ -63,6 +63,11 @@ def finding(row: Row) -> str:
     return next((word for word in ("undefined", "undecidable") if row["note"].startswith(word)), "undecided")
 
 
+def verdict(row: Row) -> str:
+    """Return the finding as the end of a sentence."""
+    return f"{finding(row)} is better" if winner(row) else finding(row)
+
+
 def _cells(count: int) -> str:
     return "the only cell" if count == 1 else f"all {count} cells"
 
@@ -75,10 +80,9 @@ def conclusions(tests: Sequence[Row]) -> list[str]:
         parts = []
         for row in rows:
             if row["scope"] == "all":
-                better = f"{finding(row)} is better" if winner(row) else finding(row)
                 known = "" if row["p_value"] is None else f" (p = {p_text(row['p_value'])})"
                 but = ", though its mean is the lower one" if winner(row) and "disagree" in row["note"] else ""
-                parts.append(f"over {_cells(row['n_pairs'])} {better}{known}{but}")
+                parts.append(f"over {_cells(row['n_pairs'])} {verdict(row)}{known}{but}")
         counts = Counter(winner(row) for row in rows if row["scope"] == "cell")
         if counts:
             parts.append(f"cell by cell {counts[a]} better, {counts[b]} worse, {counts[None]} undecided after Holm")

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from analysis import PARTS
 from analysis.document import Document
 from analysis.load import METHODS
-from analysis.publish import PARTS
 from analysis.records import read_runs
 from bench.tasks import TASKS
 

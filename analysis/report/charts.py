@@ -84,7 +84,7 @@ def curves(points: Sequence[Row], methods: Methods, known: dict[str, float] | No
         nearest(y, tooltip),
     ]
     shared = {"x": x, "color": methods.by("color")}
-    for layer in layers[len(layers) - 3 :]:
+    for layer in layers[-3:]:
         layer |= {"transform": chosen, "encoding": shared | layer["encoding"]}
     return panel(layers, description, points)
 
@@ -158,7 +158,7 @@ def sizes(
             },
         },
     ]
-    for layer in layers[len(layers) - 3 :]:
+    for layer in layers[-3:]:
         layer["encoding"] = {"x": x, "color": methods.by("color")} | layer["encoding"]
     del layers[-1]["encoding"]["color"]
     return panel(layers, description, points)

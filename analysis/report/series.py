@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figure5 import average
-from analysis.load import ENTRY, Entry, Results, algorithm_order, cell_order, seed_scores
+from analysis.load import ENTRY, Entry, Results, entry_order, seed_scores
 from analysis.robust import mean_interval
 from analysis.statistics import Row
 
@@ -63,7 +63,5 @@ def references(results: Results) -> dict[str, dict[str, float]]:
 def _entries(table: pd.DataFrame) -> Iterator[tuple[Entry, pd.DataFrame]]:
     """Yield the rows of each entry with its key (algorithm, task, trajectories), in table order."""
     groups: list[tuple[Any, pd.DataFrame]] = list(table.groupby(ENTRY))
-    for (algorithm, task, n), rows in sorted(
-        groups, key=lambda group: (cell_order(group[0][1:]), algorithm_order(group[0][0]))
-    ):
+    for (algorithm, task, n), rows in sorted(groups, key=lambda group: entry_order(group[0])):
         yield (str(algorithm), str(task), int(n)), rows

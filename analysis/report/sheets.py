@@ -8,7 +8,7 @@ from typing import Any
 
 from analysis import interactions, tables
 from analysis.load import algorithm_order, title
-from analysis.markup import Column, Field, Grid, Text
+from analysis.markup import Column, Field, Grid, Text, as_text, changes
 from analysis.statistics import LEVEL, Row
 from analysis.wording import duration, number, p_text, task_title
 
@@ -78,17 +78,13 @@ def sheet(
     for i, (fields, row) in enumerate(zip(grid.rows, rows, strict=True)):
         values = [None if key is None else row[key] for key in behind]
         named = dict(names[i]) if names else {}
-        lines.append(Line(list(zip(map(_text, fields), values, strict=True)), named, row, i in grid.rules))
+        lines.append(Line(list(zip(map(as_text, fields), values, strict=True)), named, row, i in grid.rules))
     return Sheet(columns, lines)
-
-
-def _text(field: Field) -> Text:
-    return field if isinstance(field, Text) else Text(field)
 
 
 def entries(cells: Sequence[Row]) -> Sheet:
     """Return every entry with all its numbers."""
-    rows = [row | {"hours": _hours(row)} for row in _ordered(cells)]
+    rows = [row | {"hours": tables.hours(row)} for row in _ordered(cells)]
     names = [
         {
             "task": row["task"],
@@ -104,14 +100,6 @@ def _ordered(rows: Sequence[Row]) -> list[Row]:
     """Return the rows with their ``place`` in the table and the ``rank`` of their method, which sort as people do."""
     ranks = {name: i for i, name in enumerate(sorted({row["algorithm"] for row in rows}, key=algorithm_order))}
     return [{**row, "place": i, "rank": ranks[row["algorithm"]]} for i, row in enumerate(rows)]
-
-
-def _hours(row: Row) -> float | None:
-    """Return the core-hours of all seeds of an entry; of one not run, the forecast."""
-    seconds = row["forecast_core_s"]
-    if row["n_seeds"]:
-        seconds = None if row["core_s"] is None else row["n_seeds"] * row["core_s"]
-    return None if seconds is None else seconds / 3600
 
 
 def tests(found: Sequence[Row]) -> Sheet:
@@ -153,8 +141,8 @@ def costs(cells: Sequence[Row]) -> Sheet | None:
         ]
         for row in rows
     ]
-    rules = frozenset(i for i in range(1, len(rows)) if rows[i]["task"] != rows[i - 1]["task"])
-    return sheet(Grid(columns, fields, rules), _ordered(rows), COSTS) if rows else None
+    grid = Grid(columns, fields, changes(row["task"] for row in rows))
+    return sheet(grid, _ordered(rows), COSTS) if rows else None
 
 
 def _mean(rows: Sequence[Row], key: str) -> float | None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from analysis.load import title
 from analysis.report.looks import FAINT, TICKED, Methods, Spec, nearest, panel, shortened
-from analysis.statistics import POOLED, Row
-from analysis.wording import finding, p_text, scope_text, task_title
+from analysis.statistics import POOLED, Row, winner
+from analysis.wording import p_text, scope_text, task_title, verdict
 
 IQM = (
     ("iqm", "interquartile mean"),
@@ -84,7 +84,6 @@ def effects(tests: Sequence[Row], methods: Methods, description: str) -> Spec:
             {r["trajectories"] for r in tests if single and (r["scope"], r["task"]) == ("cell", row["task"])}
         )
         aside = (sizes.index(row["trajectories"]) + 1) / (len(sizes) + 1) if single else 0.0
-        outcome = finding(row)
         points.append(
             {
                 "y": round(places.index(place) + (0.25 + 0.5 * aside if single else 0.5), 3),
@@ -93,7 +92,7 @@ def effects(tests: Sequence[Row], methods: Methods, description: str) -> Spec:
                 "effect": shortened(row["effect_rank_biserial"]),
                 "p": p_text(row["p_holm"]),
                 "pairs": f"{row['n_pairs']} {'cells' if row['scope'] in POOLED else 'seeds'}",
-                "finding": f"{outcome} better" if outcome in (title(row["a"]), title(row["b"])) else outcome,
+                "finding": verdict(row),
                 "color": _outcome_color(row, methods),
             }
         )
@@ -103,7 +102,7 @@ def effects(tests: Sequence[Row], methods: Methods, description: str) -> Spec:
         "type": "quantitative",
         "scale": {"domain": [-1.06, 1.06], "nice": False},
         "axis": {"values": [-1, -0.5, 0, 0.5, 1], "format": ".1~f", "grid": True},
-        "title": f"← {b}    effect    {a} →",
+        "title": f"← {b}\u2003effect\u2003{a} →",
     }
     y = {
         "field": "y",
@@ -205,8 +204,7 @@ _SHARE = (("share", "share"), ("low", "95 % interval, from"), ("high", "to"))
 
 
 def _outcome_color(row: Row, methods: Methods) -> str:
-    outcome = finding(row)
-    for side in ("a", "b"):
-        if outcome == title(row[side]):
-            return f"var(--series-{methods.slot(row[side])})" if row[side] in methods.names else "var(--ink)"
-    return FAINT
+    best = winner(row)
+    if best is None:
+        return FAINT
+    return f"var(--series-{methods.slot(best)})" if best in methods.names else "var(--ink)"

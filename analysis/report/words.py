@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from analysis.load import title
 from analysis.statistics import LEVEL, POOLED, Row, winner
-from analysis.wording import number, p_text, scope_text, short, task_title
+from analysis.wording import number, p_text, scope_text, short, task_title, verdict
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,13 @@ def _comparison(a: str, b: str, rows: list[Row], chances: Sequence[Row]) -> Comp
             f"{remarked} of {sum(row['scope'] == 'cell' for row in two_sided)} cells carry a remark, such as that "
             "their seeds are too few for any result to be decisive; the table of tests has them all."
         )
-    outcome = _outcome(pooled["all"]) if "all" in pooled else "undefined"
+    outcome = verdict(pooled["all"]) if "all" in pooled else "undefined"
     held = [line.replace(" = ", "\u00a0=\u00a0") for line in sentences]  # no line ends before a number
     return Comparison(a, b, outcome, held, cautions, rows)
 
 
 def _agrees(claimed: Row) -> str:
     return "agrees" if claimed["p_value"] < LEVEL else "does not agree"
-
-
-def _outcome(row: Row) -> str:
-    best = winner(row)
-    if best:
-        return f"{title(best)} is better"
-    return next((word for word in ("undefined", "undecidable") if row["note"].startswith(word)), "undecided")
 
 
 def _pooled(row: Row, chances: Sequence[Row]) -> str:
