@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.load import Results, algorithm_order, seed_scores
+from analysis.load import Results, algorithm_order, control_of, seed_scores
 from analysis.robust import improvement, improvement_interval, iqm_interval
 from analysis.statistics import POOLED, Pair, Row, in_scope, within
 
 
 def aggregates(results: Results) -> list[Row]:
-    """Return each algorithm's interquartile mean of normalised scores with its bootstrap interval, per pooled scope."""
+    """Return each algorithm's interquartile mean of normalised scores with its bootstrap interval, per pooled scope.
+
+    Bias controls are of a few cells only: their mean over those would stand beside means over all.
+    """
     scores = seed_scores(results).dropna(subset="normalised")
+    scores = scores[scores["algorithm"].map(control_of).isna()]
     rows: list[Row] = []
     for scope in POOLED:
         inside = within(scores, scope)

@@ -144,7 +144,7 @@ def _content(document: Document, strips: Mapping[str, bytes]) -> dict[str, Any]:
 
 def _tiles(document: Document) -> list[tuple[str, str]]:
     """Return the few numbers that say how much there is."""
-    runs, cells = document.results.runs, document.cells
+    runs, cells = document.results.runs, [row for row in document.cells if control_of(row["algorithm"]) is None]
     done = sum(1 for row in cells if row["n_seeds"])
     tiles = [
         (f"{done} of {len(cells)}", "entries run"),

@@ -96,7 +96,6 @@ class Panels:
         found = []
         for scope in POOLED:
             rows = [row for row in self._document.aggregates if row["scope"] == scope]
-            rows = [row for row in rows if row["algorithm"] in self._methods.names]
             if rows:
                 said = [f"{title(row['algorithm'])} {number(row['iqm'], 3)}" for row in rows]
                 text = f"Interquartile mean of normalised scores, {scope_text(rows[0])}: {', '.join(said)}."
