@@ -1,16 +1,12 @@
 """Entries of Table 1 worked by hand, and the agreement of every format."""
 
-import csv
-import html.parser
-import io
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis import figure5, main
+from analysis import figure5, main, tables
 from analysis.document import Document
 from analysis.forecast import Forecast, forecast
 from analysis.foreign import read_episodes
@@ -143,79 +139,21 @@ def test_foreign_table_lists_its_own_product_of_algorithms_and_cells(tmp_path: P
 # --- formats ----------------------------------------------------------------------------------------------------------
 
 
-class _Cells(html.parser.HTMLParser):
-    """Collects the fields of all tables of a page, row by row."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[list[str]] = []
-        self._inside = False
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag == "tr":
-            self.rows.append([])
-        elif tag in ("td", "th"):
-            self.rows[-1].append("")
-            self._inside = True
-        elif tag == "br":
-            self.handle_data(" ")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside &= tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        if self._inside:
-            self.rows[-1][-1] += data
-
-
-def _plain_tex(text: str) -> str:
-    for sign, tex in (
-        ("±", r"$\pm$"),
-        ("−", "$-$"),
-        ("–", "--"),
-        ("%", r"\%"),
-        ("†", r"$\dagger$"),
-        ("<", "$<$"),
-        (">", "$>$"),
-    ):
-        text = text.replace(tex, sign)
-    return re.sub(r"\\textbf\{([^}]*)\}", r"\1", text)
-
-
-def test_every_format_says_the_same(document: Document) -> None:
-    cells = json.loads(document.text(["table1"], "json"))["cells"]
-    assert all(set(row) >= CONTRACT for row in cells)
-
-    rows = list(csv.DictReader(io.StringIO(document.text(["table1"], "csv"))))
-    for ours, theirs in zip(cells, rows, strict=True):
-        for key, value in ours.items():
-            text = "" if value is None else str(value)
-            assert theirs[key] == text
-
-    run = [row for row in cells if row["n_seeds"]]
-    page = _Cells()
-    page.feed(document.text(["table1"], "html"))
-    md = [
-        [part.strip() for part in line.strip("|\n").split(" | ")]
-        for line in document.text(["table1"], "md").split("\n")
-    ]
-    tex = [_plain_tex(line).removesuffix(r" \\").split(" & ") for line in document.text(["table1"], "tex").split("\n")]
-    for row in run:
-        numbers = [number(row[key]) for key in ("mean", "std_seeds", "std_episodes")]
-        numbers += [number(row[key], 3) for key in ("normalised", "normalised_deterministic")]
-        numbers += [number(row["paper_mean"]), number(row["paper_std"]), number(row["paper_normalised"], 3)]
-        start = [TASKS[row["task"]].title, str(row["trajectories"])]
-        for table in (page.rows, md, tex):
-            found = [line for line in table if line[:2] == start and line[4:12] == numbers]
-            assert len(found) == 1, (row, numbers)
-
-
-def test_tests_are_the_same_in_csv_and_json(document: Document) -> None:
-    tests = json.loads(document.text(["wilcoxon"], "json"))["tests"]
-    rows = list(csv.DictReader(io.StringIO(document.text(["wilcoxon"], "csv"))))
-    assert len(tests) == len(rows) > 0
-    for ours, theirs in zip(tests, rows, strict=True):
-        assert {key: "" if value is None else str(value) for key, value in ours.items()} == theirs
+def test_every_number_stands_in_its_column(document: Document) -> None:
+    """That all formats set the same table is the matter of test_formats.py."""
+    assert all(set(row) >= CONTRACT for row in document.cells)
+    grid = tables.entries_grid(document.cells)
+    columns = {
+        **{"mean": ("mean", 2), "± seeds": ("std_seeds", 2), "± episodes": ("std_episodes", 2)},
+        **{"normalised": ("normalised", 3), "to mean action": ("normalised_deterministic", 3)},
+        **{"paper": ("paper_mean", 2), "± paper": ("paper_std", 2), "paper, normalised": ("paper_normalised", 3)},
+    }
+    headers = [column.header for column in grid.columns]
+    for row, fields in zip(document.cells, grid.rows, strict=True):
+        shown = dict(zip(headers, fields, strict=True))
+        assert (shown["task"], shown["n"]) == (TASKS[row["task"]].title, str(row["trajectories"]))
+        for header, (key, digits) in columns.items():
+            assert shown[header] == number(row[key], digits), (header, row)
 
 
 def test_json_has_no_number_that_json_lacks(tmp_path: Path) -> None:
