@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.cli_text import integer, names, positive, setting, table
+from bench.cli_text import add_command, integer, names, positive, setting, table
 from bench.errors import UserError
 from bench.progress import Display, duration
 from bench.tasks import TASKS, get_task
@@ -36,10 +36,7 @@ def add_parsers(commands: Any) -> None:
 
 
 def _group(commands: Any, name: str, summary: str, text: str) -> Any:
-    parser = commands.add_parser(
-        name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    return add_command(commands, name, summary, text).add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
 def _add_expert(commands: Any) -> None:

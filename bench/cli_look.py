@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.cli_text import positive
 from bench.files import read_json
-from bench.record import state
+from bench.record import normalise, state
 
 
 def add_parsers(commands: Any) -> None:
@@ -30,7 +30,7 @@ def evaluate(args: argparse.Namespace) -> int:
     import numpy as np
 
     from bench.evaluate import evaluate as play
-    from bench.loop import normalise, settle
+    from bench.loop import settle
     from bench.policy import load_policy, sampler
     from bench.seeding import Streams, final_evaluation_seed
     from bench.tasks import get_task

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import cli_slurm, tracking
-from bench.cli_text import integer, integers, names, positive, seeds, setting
+from bench.cli_text import add_command, integer, integers, names, positive, seeds, setting
 from bench.config import PRESETS, RunConfig
 from bench.errors import UserError
 from bench.progress import Display, duration
@@ -40,12 +40,7 @@ can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajec
 
 def add_parser(commands: Any) -> None:
     """Add ``bench run``."""
-    parser = commands.add_parser(
-        "run",
-        help="run one method on one task, or a grid of them",
-        description=RUN_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "run", "run one method on one task, or a grid of them", RUN_HELP)
     what = parser.add_argument_group("what to run")
     what.add_argument("--table1", action="store_true", help="the entries of Table 1")
     what.add_argument("--figure5", action="store_true", help="the learning curves of Figure 5")
@@ -187,8 +182,7 @@ def _dry_run(planned: "Sequence[Planned]", workers: int) -> int:
     from slurm.forecast import makespan
 
     for one in planned:
-        cost = "no forecast" if one.seconds is None else duration(one.seconds)
-        print(f"{one.config!s:<60} {one.state:<10} {cost}")  # noqa: T201
+        print(one)  # noqa: T201
     todo = [one for one in planned if one.state != "finished"]
     known = [one.seconds for one in todo if one.seconds is not None]
     total = f"{len(planned)} runs, {len(todo)} to do"

@@ -48,12 +48,13 @@ def launch(args: argparse.Namespace, plan: "Callable[[], list[Planned]]") -> int
     """Submit what is neither done nor under way; exit code 0. `plan` returns how the runs stand."""
     from slurm.launches import launching
     from slurm.plan import prepare
-    from slurm.submit import submit
+    from slurm.submit import check_here, submit
 
     cluster = cluster_of(args)
-    planned = plan()
     if args.dry_run:
-        return _dry_run(planned, args.out, cluster)
+        return _dry_run(plan(), args.out, cluster)
+    check_here()
+    planned = plan()
     wandb = tracking.check(args.wandb)
     prepare(planned, args.out)
     with launching(args.out):
@@ -124,8 +125,7 @@ def _dry_run(planned: "Sequence[Planned]", out: Path, cluster: "Cluster") -> int
     jobs, counts = _jobs(planned, out, cluster, _queued(out))
     forecasts = {one.config.directory(out): one.seconds for one in planned}
     for one in planned:
-        cost = "no forecast" if one.seconds is None else duration(one.seconds)
-        print(f"{one.config!s:<60} {one.state:<10} {cost}")  # noqa: T201
+        print(one)  # noqa: T201
     for number, job in enumerate(jobs):
         first, last = job[0][0], job[-1][0]
         what = f"{first}" if len(job) == 1 else f"{len(job)} runs, {first} to {last}"

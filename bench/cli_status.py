@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.cli_text import console, grid
+from bench.cli_text import add_command, console, grid
 from bench.progress import duration
 
 if TYPE_CHECKING:
@@ -36,12 +36,7 @@ Scores are fractions of the expert, of done runs and of those running now.
 
 def add_parser(commands: Any) -> None:
     """Add ``bench status``."""
-    parser = commands.add_parser(
-        "status",
-        help="how runs stand",
-        description=STATUS_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "status", "how runs stand", STATUS_HELP)
     parser.add_argument("directory", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: runs")
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--watch", action="store_true", help="look again every few seconds, until nothing runs or waits")

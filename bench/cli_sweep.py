@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from bench import cli_slurm, tracking
 from bench.cli_run import check_packages
-from bench.cli_text import integer, names, positive, seeds, setting
+from bench.cli_text import add_command, integer, names, positive, seeds, setting
 from bench.config import PRESETS
 from bench.seeding import TUNING_SEEDS
 from bench.tasks import TASKS, get_task
 
 if TYPE_CHECKING:
     from bench.sweep import Sweep
+    from slurm.submit import Cluster
 
 SWEEP_HELP = """\
 Search a method's settings with Optuna. A trial is one setting; its score is the mean final normalised score over all
@@ -33,12 +34,7 @@ workers join in. A trial whose worker died is done again from its runs' checkpoi
 
 def add_parser(commands: Any) -> None:
     """Add ``bench sweep``."""
-    parser = commands.add_parser(
-        "sweep",
-        help="search a method's settings",
-        description=SWEEP_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "sweep", "search a method's settings", SWEEP_HELP)
     what = parser.add_argument_group("what to search")
     what.add_argument("--algorithm", required=True, metavar="A", help="a method, or my_file.py:MyClass")
     what.add_argument("--task", "--tasks", dest="tasks", required=True, metavar="A,B", help=f"of {', '.join(TASKS)}")
@@ -82,8 +78,6 @@ def sweep_of(args: argparse.Namespace) -> "Sweep":
     from bench.sweep_space import read_space
 
     tasks = [get_task(name) for name in names(args.tasks)]
-    many = seeds(args.seeds)
-    counted = "," not in args.seeds and "-" not in args.seeds[1:]
     settings = dict(setting(text) for text in args.settings)
     found = [task.name for task in tasks]
     space = read_space(names(args.params), args.algorithm, found, args.preset, args.variant, settings)
@@ -92,7 +86,7 @@ def sweep_of(args: argparse.Namespace) -> "Sweep":
         args.name or default_name(args.algorithm, found, space),
         args.algorithm,
         tuple((task.name, size or task.trajectories[0]) for task in tasks),
-        tuple(TUNING_SEEDS + seed for seed in many) if counted else tuple(many),
+        tuple(seeds(args.seeds, TUNING_SEEDS)),
         space,
         args.preset,
         args.variant,
@@ -107,12 +101,14 @@ def command(args: argparse.Namespace) -> int:
     """Carry out ``bench sweep``; exit code 1 if trials are missing or none is complete."""
     check_packages()
     trials = positive(args.trials)
+    cluster = None
     if args.executor == "local":
         cli_slurm.refuse_flags(args)
     else:
         from slurm.submit import check_here
 
         check_here()
+        cluster = cli_slurm.cluster_of(args)
     workers = positive(args.workers) if args.workers else None
     sweep = sweep_of(args)
     from datasets.demonstrations import load_demonstrations
@@ -125,12 +121,12 @@ def command(args: argparse.Namespace) -> int:
         load_demonstrations(get_task(task), size, 0, dataset_id=sweep.demonstrations, show=True)
     signal = None
     if sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False)) < trials:
-        if args.executor == "slurm":
-            return _submit(args, sweep, trials, workers)
+        wandb = tracking.check(args.wandb)
+        if cluster is not None:
+            return _submit(sweep, trials, workers or cluster.cores, cluster, wandb)
         from bench.sweep_local import execute
 
-        here = workers or len(os.sched_getaffinity(0))
-        signal = execute(sweep, trials, here, tracking.check(args.wandb))
+        signal = execute(sweep, trials, workers or len(os.sched_getaffinity(0)), wandb)
     from bench.sweep_report import report
 
     done = report(sweep, study)
@@ -140,12 +136,11 @@ def command(args: argparse.Namespace) -> int:
     return 0 if done >= trials else 1
 
 
-def _submit(args: argparse.Namespace, sweep: "Sweep", trials: int, workers: int | None) -> int:
+def _submit(sweep: "Sweep", trials: int, workers: int, cluster: "Cluster", wandb: str) -> int:
     """Submit workers to SLURM and return at once; the same command tells what was found once all trials are done."""
     from slurm.sweep import submit
 
-    cluster = cli_slurm.cluster_of(args)
-    jobs, number = submit(sweep, trials, workers or cluster.cores, cluster, args.wandb)
+    jobs, number = submit(sweep, trials, workers, cluster, wandb)
     print(f"submitted {jobs} jobs of up to {cluster.cores} workers as {number}; logs in {sweep.folder / 'slurm'}")  # noqa: T201
     print(f"bench status {sweep.folder} tells how the runs stand")  # noqa: T201
     return 0

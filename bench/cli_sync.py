@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.cli_text import positive
+from bench.cli_text import add_command, positive
 from bench.errors import UserError
 
 SYNC_HELP = """\
@@ -26,12 +26,7 @@ Server, entity and project are wandb's own settings (WANDB_BASE_URL, WANDB_ENTIT
 
 def add_parser(commands: Any) -> None:
     """Add ``bench sync``."""
-    parser = commands.add_parser(
-        "sync",
-        help="mirror run records to Weights & Biases",
-        description=SYNC_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "sync", "mirror run records to Weights & Biases", SYNC_HELP)
     parser.add_argument("directory", type=Path, nargs="?", default=Path("runs"), metavar="DIR", help="default: runs")
     parser.add_argument("--wandb", choices=("online", "offline"), default="online", help="where to (default: online)")
     parser.add_argument("--workers", default="4", metavar="N", help="records mirrored at the same time (default: 4)")
@@ -43,11 +38,11 @@ def command(args: argparse.Namespace) -> int:
     """Carry out ``bench sync``; exit code 1 if a mirror is not complete."""
     from bench import tracking
     from bench.progress import CALM_S, duration
+    from bench.record import find_runs
     from bench.sync import sync
 
     workers = positive(args.workers)
-    if not args.directory.is_dir():
-        raise UserError(f"{args.directory} is not a folder of runs: it does not exist (bench run makes one)")
+    runs = find_runs([args.directory])
     if args.wandb == "online" and (why := tracking.unavailable()):
         raise UserError(f"wandb: {why}; --wandb offline needs neither")
     begun = spoken = time.monotonic()
@@ -60,7 +55,7 @@ def command(args: argparse.Namespace) -> int:
             left = duration((now - begun) * (total - done) / done)
             print(f"{done} of {total} records mirrored, about {left} left", file=sys.stderr)  # noqa: T201
 
-    found, remarks = sync([args.directory], args.wandb, workers, args.artifacts, report)
+    found, remarks = sync(runs, args.wandb, workers, args.artifacts, report)
     for remark in remarks:
         print(f"note: {remark}", file=sys.stderr)  # noqa: T201
     counts = Counter(found.values())

@@ -1,5 +1,6 @@
 """Text in, text out: reading the values of flags, printing tables."""
 
+import argparse
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -49,9 +50,9 @@ def integers(text: str) -> list[int]:
     return list(dict.fromkeys(values))
 
 
-def seeds(text: str) -> list[int]:
-    """Read run seeds: ``5`` means 0 to 4; ``0,3,7`` and ``10-14`` mean themselves."""
-    return integers(text) if "," in text or "-" in text[1:] else list(range(positive(text)))
+def seeds(text: str, first: int = 0) -> list[int]:
+    """Read run seeds: ``5`` means so many from `first` on; ``0,3,7`` and ``10-14`` mean themselves."""
+    return integers(text) if "," in text or "-" in text[1:] else list(range(first, first + positive(text)))
 
 
 def setting(text: str, flag: str = "--set") -> tuple[str, Any]:
@@ -63,6 +64,14 @@ def setting(text: str, flag: str = "--set") -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def add_command(commands: Any, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    """Return the parser of a new command; `text` is shown as it is, lines and all."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=text, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    return parser
 
 
 def console() -> "Console":

@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench.cli_text import integer
+from bench.cli_text import add_command, integer
 from bench.errors import UserError
 from bench.files import read_json
 from bench.progress import Display
+from bench.record import named
 from bench.seeding import FINAL_EVALUATION_SEED
 from bench.tasks import TASKS, Task, get_task
 
@@ -24,12 +25,7 @@ it becomes: .mp4 or .gif a video at the task's own speed, .png a film strip of f
 
 def add_parser(commands: Any) -> None:
     """Add ``bench watch``."""
-    parser = commands.add_parser(
-        "watch",
-        help="show a policy: a video or a film strip of an episode",
-        description=WATCH_HELP,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(commands, "watch", "show a policy: a video or a film strip of an episode", WATCH_HELP)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("policy", type=Path, nargs="?", metavar="RUN", help="folder of a run, or a policy's file (*.pt)")
     what.add_argument("--expert", metavar="TASK", help=f"the shipped expert of {', '.join(TASKS)}")
@@ -94,6 +90,5 @@ def _chosen(args: argparse.Namespace) -> tuple[Task, Any, str]:
         return get_task(args.task), read_policy(path), path.stem
     config = read_json(path / "config.json")
     task = get_task(config["task"])
-    algorithm = config["algorithm"] + (f"+{config['label']}" if config.get("label") else "")
-    who = f"{algorithm} n{config['trajectories']} seed{config['seed']}"
+    who = f"{named(config)} n{config['trajectories']} seed{config['seed']}"
     return task, read_policy(path / "policy.pt"), who

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import find_runs, read_config
+from bench.record import find_runs, named, read_config
 
 COLUMNS = (
     "algorithm",
@@ -50,11 +50,7 @@ def load(directories: str | Path | Sequence[str | Path]) -> pd.DataFrame:
 
 def _episodes(run: Path) -> list[dict[str, Any]]:
     config, result = read_config(run), read_json(run / "result.json")
-    label = f"+{config['label']}" if config.get("label") else ""
-    common = {
-        "algorithm": config["algorithm"] + label,
-        **{key: config[key] for key in ("task", "trajectories", "seed")},
-    }
+    common = {"algorithm": named(config), **{key: config[key] for key in ("task", "trajectories", "seed")}}
     costs = {key: result[key] for key in ("env_steps", "core_s", "wall_s")}
     references = {key: result["references"].get(key) for key in ("expert", "expert_deterministic", "random")}
     path = run / "evaluations.csv"

@@ -52,6 +52,12 @@ def read_owner(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
+def whereabouts(path: Path) -> str:
+    """Return host and job of the file's owner in words, "" if it does not say."""
+    owner = read_owner(path)
+    return ", ".join(f"{key} {owner[key]}" for key in ("host", "job") if owner.get(key))
+
+
 def alive(path: Path) -> bool:
     """Return whether the file's owner lives; looking takes his lock for a moment, if it is free."""
     try:
@@ -158,8 +164,7 @@ class Lock:
             raise
 
     def _in_use(self) -> InUse:
-        owner = read_owner(self.path)
-        where = ", ".join(f"{key} {owner[key]}" for key in ("host", "job") if owner.get(key))
+        where = whereabouts(self.path)
         return InUse(f"{self.what} is in use by another process" + (f" ({where})" if where else ""))
 
     def _beat(self) -> None:

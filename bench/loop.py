@@ -27,7 +27,7 @@ from bench.evaluate import evaluate
 from bench.files import read_json
 from bench.policy import save_policy
 from bench.provenance import provenance
-from bench.record import RunRecord, check_same
+from bench.record import RunRecord, check_same, normalise
 from bench.seeding import CURVE_EVALUATION_SEED, Streams, final_evaluation_seed
 from bench.tasks import get_task
 from bench.tracking import Tracker
@@ -93,13 +93,6 @@ def identity(config: RunConfig, settings: Any) -> dict[str, Any]:
 def schedule(iterations: int, protocol: Protocol) -> set[int]:
     """Return after which iterations the curve is evaluated; the final evaluation is not among them."""
     return {round(i * iterations / protocol.points) for i in range(protocol.points)} - {iterations}
-
-
-def normalise(value: float, expert: float | None, rand: float | None) -> float | None:
-    """Return (R - R_random) / (R_expert - R_random), or None without references."""
-    if expert is None or rand is None or expert == rand:
-        return None
-    return (value - rand) / (expert - rand)
 
 
 def run(

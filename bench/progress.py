@@ -69,8 +69,15 @@ class Display:
         self._texts[lane] = text
         self._progress.reset(self._lanes[lane], description=text, note="starting", visible=True)
 
+    def _know(self, run: int) -> None:
+        """Make room for a run that was not foreseen: a sweep grows while others ask for more of it."""
+        more = run + 1 - len(self._weights)
+        self._weights += [1.0] * more
+        self._done += [0.0] * more
+
     def update(self, lane: int, run: int, fraction: float, note: str) -> None:
         """A worker has done so much of its run."""
+        self._know(run)
         self._before.setdefault(run, fraction)
         self._done[run] = fraction
         eta = self._eta()
@@ -80,6 +87,7 @@ class Display:
 
     def end(self, lane: int, run: int, text: str, important: bool = False) -> None:
         """A run ended, well or (`important`) badly."""
+        self._know(run)
         self._done[run] = 1.0
         self._ended += 1
         self._progress.update(self._lanes[lane], visible=False)
@@ -89,6 +97,7 @@ class Display:
 
     def elsewhere(self, run: int) -> None:
         """A run was done before, or by somebody else."""
+        self._know(run)
         self._before[run] = self._done[run] = 1.0
         self._ended += 1
 

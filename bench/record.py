@@ -44,6 +44,19 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def named(config: Mapping[str, Any]) -> str:
+    """Return the name under which a config.json's run stands in tables: ``<algorithm>`` or ``<algorithm>+<label>``."""
+    label = config.get("label")
+    return f"{config['algorithm']}+{label}" if label else str(config["algorithm"])
+
+
+def normalise(value: float, expert: float | None, rand: float | None) -> float | None:
+    """Return (R - R_random) / (R_expert - R_random), or None without references."""
+    if expert is None or rand is None or expert == rand:
+        return None
+    return (value - rand) / (expert - rand)
+
+
 def state(directory: Path) -> State:
     """Return how a run stands, judged by its files and, where it can be, by its owner's lock."""
     if (directory / "result.json").exists():

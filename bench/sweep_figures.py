@@ -46,6 +46,7 @@ _RC: Any = {
 def images(study: Study, space: Space) -> dict[str, bytes]:
     """Return {file name: PNG} of all figures that the trials so far allow."""
     import matplotlib
+    from matplotlib.figure import Figure
 
     trials = [
         t
@@ -66,8 +67,6 @@ def images(study: Study, space: Space) -> dict[str, bytes]:
     found = {}
     with matplotlib.rc_context(_RC):
         for name, draw in drawn.items():
-            from matplotlib.figure import Figure
-
             figure = Figure(figsize=SIZE, layout="constrained")
             draw(figure.subplots())
             stream = io.BytesIO()

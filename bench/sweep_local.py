@@ -93,6 +93,8 @@ def _show(news: News, lane: int, display: Display, ended: set[int]) -> None:
         display.start(lane, news.text)
     elif news.kind == "advanced":
         display.update(lane, news.trial, news.fraction, news.text)
-    elif news.trial not in ended:
+    elif news.trial in ended:  # seen in the study before it was heard of
+        display.say(news.text)
+    else:
         ended.add(news.trial)
         display.end(lane, news.trial, news.text, important=True)

@@ -24,11 +24,11 @@ from bench import loop
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.files import CannotWrite, writing
-from bench.lock import InUse, Lock, alive
+from bench.lock import ALIVE_S, InUse, Lock, alive
 from bench.record import state
 from bench.sweep import Sweep, open_study, settled
 
-CLAIM_S = 120.0  # for how long a worker waits for its turn to take a trial
+CLAIM_S = 2 * ALIVE_S  # for how long a worker waits for its turn to take a trial: a dead machine's turn ends before
 POLL_S = 2.0  # seconds between two looks whether somebody else's trial came back
 BROKEN = 3  # so many trials that broke off, and no other: it is not the settings
 
@@ -61,10 +61,9 @@ def requeue(study: Study, trial: Trial | FrozenTrial) -> None:
 def requeue_dead(sweep: Sweep, study: Study) -> None:
     """Put the trials back into the queue whose workers are gone."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        runs = sweep.runs(trial.number, trial.params)
-        if not alive(heartbeat(sweep, trial.number)) and all(
-            state(run.directory(sweep.folder)) != "running" for run in runs
-        ):
+        if alive(heartbeat(sweep, trial.number)):  # first: all workers ask again and again, and runs cost more to tell
+            continue
+        if all(state(run.directory(sweep.folder)) != "running" for run in sweep.runs(trial.number, trial.params)):
             requeue(study, trial)
 
 
@@ -126,7 +125,8 @@ def carry_out(
     """Do a trial's runs, or what is left of them, and tell the study how it ended."""
     tell(News("began", trial.number, f"trial {trial.number}"))
     runs = sweep.runs(trial.number, trial.params)
-    scores: dict[int, float] = dict(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    known = study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    scores = {step: score for step, score in known.items() if step < len(runs)}  # a kill may leave a pruned one's mean
     end = ""
     for step in np.random.default_rng(trial.number).permutation(len(runs)).tolist():
         if step not in scores:
@@ -135,10 +135,10 @@ def carry_out(
                 lock.check()
             except InUse as error:  # somebody has taken over the trial, or has one of its runs
                 tell(News("note", trial.number, str(error)))
+                time.sleep(POLL_S)  # before: whoever takes the trial from the queue finds its lock given up
                 with contextlib.suppress(InUse):
                     lock.check()
                     requeue(study, trial)
-                time.sleep(POLL_S)
                 return
             except CannotWrite:
                 with contextlib.suppress(OSError):  # if not even that can be written, it will be found dead

@@ -8,7 +8,7 @@ from typing import Literal
 
 from bench.errors import UserError
 from bench.lock import Lock
-from bench.record import find_runs, state
+from bench.record import state
 from bench.tracking import Tracker, in_sync
 
 Synced = Literal["mirrored", "in sync", "running", "incomplete"]
@@ -27,19 +27,19 @@ def mirror(directory: Path, mode: str, artifacts: bool = False) -> list[str]:
 
 
 def sync(
-    directories: Sequence[Path],
+    runs: Sequence[Path],
     mode: str = "online",
     workers: int = 4,
     artifacts: bool = False,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[Path, Synced], list[str]]:
-    """Mirror all records at or below `directories` that are not mirrored as they stand.
+    """Mirror those of the records that are not mirrored as they stand.
 
     A record that is running is left alone: its owner mirrors it. Offline, wandb's files are written anew below each
     record, for ``wandb sync``.
 
     Args:
-        directories: folders of runs.
+        runs: the records' folders.
         mode: offline or online.
         workers: how many are mirrored at the same time.
         artifacts: also keep each finished run's policy.
@@ -49,7 +49,7 @@ def sync(
         What was done with each record, and the remarks.
     """
     found: dict[Path, Synced] = {}
-    for run in find_runs(directories):
+    for run in runs:
         if state(run) == "running":
             found[run] = "running"
         else:

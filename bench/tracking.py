@@ -20,9 +20,9 @@ from urllib.request import urlopen
 
 from bench.errors import UserError
 from bench.files import read_json, write_json
+from bench.record import TABLES, named
 
 MODES = ("disabled", "offline", "online")
-TABLES = ("progress.csv", "evaluations.csv")
 MARKER = "wandb.json"  # in a record that is wholly mirrored: where, and of what content
 REACH_S = 10.0  # for how long a server may not answer
 UPLOAD_S = 120.0  # for how long the end of a run waits for its upload; what is missing then, `bench sync` brings
@@ -91,7 +91,7 @@ def in_sync(directory: Path, artifacts: bool = False) -> bool:
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return name, group and tags of a record's wandb run: the seeds of one entry are one group."""
-    method = config["algorithm"] + (f"+{config['label']}" if config.get("label") else "")
+    method = named(config)
     entry = f"{method}/{config['task']}/n{config['trajectories']}"
     tags = [
         config["algorithm"],

@@ -8,7 +8,7 @@ from statistics import median
 from bench.config import PROTOCOL, RunConfig
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import find_runs
+from bench.record import find_runs, named
 from slurm.grid import cost
 
 RESULTS = Path(__file__).parent.parent / "results" / "runs.csv"
@@ -35,9 +35,8 @@ def measured(out: Path, results: Path = RESULTS) -> Speed:
         try:
             config, result = read_json(directory / "config.json"), read_json(directory / "result.json")
             if config["protocol"]["final"] == PROTOCOL.final:
-                name = config["algorithm"] + (f"+{config['label']}" if config["label"] else "")
                 per_iteration = float(result["core_s"]) / int(result["iterations"])
-                own.setdefault((name, config["task"]), []).append(per_iteration)
+                own.setdefault((named(config), config["task"]), []).append(per_iteration)
         except (UserError, KeyError, TypeError):
             continue  # a forecast is no place to complain about a damaged record
     return {key: median(values) for key, values in (published | own).items()}

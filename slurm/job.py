@@ -41,8 +41,7 @@ class Job:
         left = [(c, s) for c, s in self.runs if not failed_since(self.launch, c.directory(self.out))]
         configs, seconds = [config for config, _ in left], [value for _, value in left]
         summary = execute(configs, self.out, self.cores, seconds, self.tracking, in_job=True)
-        if summary.signal == signal.SIGUSR2 or (summary.signal == signal.SIGTERM and goes_on()):
-            signal.raise_signal(signal.SIGUSR2)  # all is checkpointed: now submitit may put the job back into the queue
+        give_back(summary.signal)
         if summary.unwritable is not None:
             raise UserError(summary.unwritable)
         ends = [end.status for _, end in summary.ended]
@@ -53,7 +52,16 @@ class Job:
         return DelayedSubmission(self)
 
 
-def goes_on() -> bool:
+def give_back(stopped: int | None) -> None:
+    """Let submitit put the job back into the queue if the signal that stopped it does not mean that it is cancelled.
+
+    To be called once all is checkpointed.
+    """
+    if stopped == signal.SIGUSR2 or (stopped == signal.SIGTERM and _goes_on()):
+        signal.raise_signal(signal.SIGUSR2)
+
+
+def _goes_on() -> bool:
     """Return whether SLURM, which sent SIGTERM, has not cancelled the job: then it is being preempted."""
     ask = ["squeue", "--noheader", "--job", os.environ["SLURM_JOB_ID"], "--format", "%T"]
     return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip() == "RUNNING"

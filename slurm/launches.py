@@ -50,17 +50,13 @@ class Launch:
         return self.folder.name
 
     @property
-    def made(self) -> float:
-        """When it was made, by the file system's clock, which also dates the records."""
-        return _made(self.folder)
-
-    @property
     def runs(self) -> set[str]:
         """All runs of all jobs."""
         return {run for job in self.jobs for run in job}
 
 
 def _made(launch: Path) -> float:
+    """Return when a launch was made, by the file system's clock, which also dates the records."""
     return (launch / "launch.json").stat().st_mtime
 
 
@@ -95,14 +91,14 @@ def _launch(
 
 def read_launches(out: Path) -> list[Launch]:
     """Return the launches into `out`, the first one first; one whose file is damaged tells nothing and is left out."""
-    found = []
+    found: list[tuple[float, Launch]] = []
     for path in (out / FOLDER).glob("*/launch.json"):
         try:
             content = read_json(path)
-            found.append(_launch(path.parent, content["executor"], content["jobs"]))
-        except (UserError, KeyError, TypeError, ValueError):
+            found.append((_made(path.parent), _launch(path.parent, content["executor"], content["jobs"])))
+        except (UserError, OSError, KeyError, TypeError, ValueError):  # or just now forgotten, by whoever launched it
             continue
-    return sorted(found, key=lambda launch: launch.made)
+    return [launch for _, launch in sorted(found, key=lambda one: one[0])]
 
 
 def queue(launches: Iterable[Launch]) -> Queue | None:

@@ -9,6 +9,7 @@ from bench import loop
 from bench.config import RunConfig
 from bench.errors import UserError
 from bench.files import read_json
+from bench.progress import duration
 from bench.record import State, check_same, state, tidy
 from bench.tasks import get_task
 from slurm import forecast
@@ -29,6 +30,10 @@ class Planned:
     state: State
     seconds: float | None
     estimate: float
+
+    def __str__(self) -> str:
+        cost = "no forecast" if self.seconds is None else duration(self.seconds)
+        return f"{self.config!s:<60} {self.state:<10} {cost}"
 
 
 def plan(configs: Sequence[RunConfig], out: Path) -> list[Planned]:

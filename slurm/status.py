@@ -4,14 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import UserError
-from bench.lock import read_owner
-from bench.record import find_runs, state
-from slurm.launches import FOLDER, Launch, Queue, failed_since, queue, read_launches
+from bench.lock import whereabouts
+from bench.record import find_runs, named, normalise, state
+from slurm.launches import Launch, Queue, failed_since, queue, read_launches
 
 State = Literal["done", "running", "waiting", "failed", "lost", "stopped", "never ran"]
 STATES: tuple[State, ...] = ("done", "running", "waiting", "failed", "lost", "stopped", "never ran")
@@ -85,14 +85,12 @@ def survey(directory: Path) -> Survey:
     open_ones = [launch for launch in launches if any(not _done(directory / run) for run in launch.runs)]
     queued = queue(open_ones)
     waiting, never = _launched(directory, open_ones, queued)
-    runs = [_standing(run, waiting.keys()) for run in found if FOLDER not in run.relative_to(directory).parts[:1]]
-    there = {one.run for one in runs}
-    for names, name in ((waiting, "waiting"), (never, "never ran")):
-        runs += [_absent(directory / run, name) for run in names if directory / run not in there]  # type: ignore[arg-type]
+    runs = [_standing(run, waiting) for run in found]
+    there = set(found)
+    runs += [Standing(run, *_named(run), "waiting", left_s=waiting[run]) for run in waiting if run not in there]
+    runs += [Standing(run, *_named(run), "never ran") for run in never if run not in there]
     if not runs:
         raise UserError(f"{directory} holds no runs")
-    forecasts = {directory / run: seconds for run, seconds in waiting.items()}
-    runs = [replace(one, left_s=forecasts.get(one.run)) if one.state == "waiting" else one for one in runs]
     runs.sort(key=lambda one: (one.task, one.trajectories, one.algorithm, one.seed))
     return Survey(tuple(runs), _left(runs), queued is None)
 
@@ -103,13 +101,13 @@ def _done(run: Path) -> bool:
 
 def _launched(
     out: Path, launches: Iterable[Launch], queued: Queue | None
-) -> tuple[dict[str, float | None], dict[str, float | None]]:
-    """Return the runs that a launch will still begin, and those that it will not, with their forecasts.
+) -> tuple[dict[Path, float | None], set[Path]]:
+    """Return the runs that a launch will still begin, with their forecasts, and those that it will not.
 
     Where SLURM cannot be asked, a job that has begun a run is taken to be over unless one of its runs is at work.
     """
-    waiting: dict[str, float | None] = {}
-    never: dict[str, float | None] = {}
+    waiting: dict[Path, float | None] = {}
+    never: set[Path] = set()
     for launch in launches:
         for index, job in enumerate(launch.jobs):
             if queued is not None:
@@ -119,19 +117,17 @@ def _launched(
                 comes = "running" in states or states == {"missing"}
             for run in job:
                 if comes and not failed_since(launch.folder, out / run):
-                    waiting[run] = launch.seconds[run]
-                    never.pop(run, None)
-                elif run not in waiting:
-                    never[run] = launch.seconds[run]
-    return waiting, never
+                    waiting[out / run] = launch.seconds[run]
+                else:
+                    never.add(out / run)
+    return waiting, never - waiting.keys()
 
 
-def _standing(run: Path, waiting: Iterable[str]) -> Standing:
+def _standing(run: Path, waiting: Mapping[Path, float | None]) -> Standing:
     """Return how a run stands that has a record."""
     try:
         config = json.loads((run / "config.json").read_bytes())
-        label = f"+{config['label']}" if config.get("label") else ""
-        what = (config["algorithm"] + label, config["task"], config["trajectories"], config["seed"])
+        what = (named(config), config["task"], config["trajectories"], config["seed"])
     except (OSError, ValueError, KeyError, TypeError):
         return Standing(run, *_named(run), "failed", error="config.json is damaged")
     how = state(run)
@@ -143,8 +139,8 @@ def _standing(run: Path, waiting: Iterable[str]) -> Standing:
             return Standing(run, *what, "failed", error="result.json is damaged")
     if how == "running":
         return _running(run, what, config)
-    if "/".join(run.parts[-4:]) in waiting:
-        return Standing(run, *what, "waiting")
+    if run in waiting:
+        return Standing(run, *what, "waiting", left_s=waiting[run])
     if how == "failed":
         lines = (run / "error.txt").read_text(errors="replace").strip().splitlines()
         return Standing(run, *what, "failed", error=lines[-1] if lines else "")
@@ -152,8 +148,6 @@ def _standing(run: Path, waiting: Iterable[str]) -> Standing:
 
 
 def _running(run: Path, what: tuple[str, str, int, int], config: Mapping[str, Any]) -> Standing:
-    owner = read_owner(run / "heartbeat")
-    where = ", ".join(f"{key} {owner[key]}" for key in ("host", "job") if owner.get(key)) or None
     progress, evaluations = _tail(run / "progress.csv"), _tail(run / "evaluations.csv")
     fraction = left = score = mean = None
     try:
@@ -164,11 +158,10 @@ def _running(run: Path, what: tuple[str, str, int, int], config: Mapping[str, An
             last = evaluations[-1]["iteration"]
             returns = [float(row["return"]) for row in evaluations if row["iteration"] == last]
             mean = sum(returns) / len(returns)
-            expert, rand = config["references"]["expert"], config["references"]["random"]
-            score = None if expert is None or rand is None or expert == rand else (mean - rand) / (expert - rand)
+            score = normalise(mean, config["references"]["expert"], config["references"]["random"])
     except (KeyError, ValueError, TypeError, ZeroDivisionError):
         pass  # a table that is being cut or written just now
-    return Standing(run, *what, "running", score, mean, fraction, left, where=where)
+    return Standing(run, *what, "running", score, mean, fraction, left, where=whereabouts(run / "heartbeat") or None)
 
 
 def _tail(table: Path) -> list[dict[str, str]]:
@@ -190,10 +183,6 @@ def _named(run: Path) -> tuple[str, str, int, int]:
     """Return what a run's folder says that it is."""
     algorithm, task, size, seed = run.parts[-4:]
     return algorithm, task, int(size.removeprefix("n")), int(seed.removeprefix("seed"))
-
-
-def _absent(run: Path, name: State) -> Standing:
-    return Standing(run, *_named(run), name)
 
 
 def _left(runs: Sequence[Standing]) -> float | None:

@@ -169,7 +169,6 @@ def submit(jobs: Jobs, out: Path, cluster: Cluster, tracking: str) -> tuple[Laun
     Raises:
         UserError: there is no SLURM here, or it refuses.
     """
-    check_here()
     out = out.resolve()
     listed = [[(str(config.directory(out).relative_to(out)), seconds) for config, seconds in job] for job in jobs]
     launch = write_launch(out, new_name(), "slurm", listed)

@@ -1,13 +1,12 @@
 """A sweep's workers as SLURM jobs: each job does what ``bench sweep --workers`` does on its cores."""
 
-import signal
 from dataclasses import replace
 
 from submitit.helpers import DelayedSubmission
 
 from bench.sweep import Sweep
 from bench.sweep_local import execute
-from slurm.job import goes_on
+from slurm.job import give_back
 from slurm.submit import Cluster, hand_over
 
 
@@ -28,9 +27,7 @@ class Workers:
 
     def __call__(self) -> None:
         """Work until no trial is left."""
-        stopped = execute(self.sweep, self.trials, self.workers, self.tracking, in_job=True)
-        if stopped == signal.SIGUSR2 or (stopped == signal.SIGTERM and goes_on()):
-            signal.raise_signal(signal.SIGUSR2)  # all is checkpointed: now submitit may put the job back into the queue
+        give_back(execute(self.sweep, self.trials, self.workers, self.tracking, in_job=True))
 
     def checkpoint(self) -> DelayedSubmission:
         """Tell submitit what to do when the job begins again: the same."""

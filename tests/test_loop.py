@@ -23,7 +23,7 @@ from bench import cli, loop
 from bench.config import Protocol, RunConfig
 from bench.errors import UserError
 from bench.files import read_json
-from bench.record import state
+from bench.record import normalise, state
 from bench.seeding import CURVE_EVALUATION_SEED, FINAL_EVALUATION_SEED, TUNING_EVALUATION_SEED
 
 pytestmark = pytest.mark.usefixtures("store")
@@ -260,10 +260,10 @@ def test_schedule(iterations: int, expected: set[int]) -> None:
 
 
 def test_normalised_score_by_hand() -> None:
-    assert loop.normalise(50.0, 100.0, 0.0) == 0.5
-    assert loop.normalise(-110.0, -100.0, -200.0) == 0.9
-    assert loop.normalise(1.0, None, 0.0) is None
-    assert loop.normalise(1.0, 2.0, 2.0) is None
+    assert normalise(50.0, 100.0, 0.0) == 0.5
+    assert normalise(-110.0, -100.0, -200.0) == 0.9
+    assert normalise(1.0, None, 0.0) is None
+    assert normalise(1.0, 2.0, 2.0) is None
 
 
 def test_load_gives_one_row_per_final_episode(whole: Path) -> None:

@@ -48,3 +48,13 @@ def test_what_was_done_before_says_nothing_about_speed() -> None:
         assert display.left() is None
         display.update(0, 0, 0.95, "iteration 19/20")
         assert display.left() == pytest.approx(120)  # 0.05 took 120 s
+
+
+@pytest.mark.usefixtures("clock")
+def test_trials_that_others_ask_for_meanwhile_count(capsys: pytest.CaptureFixture[str]) -> None:
+    with Display([1.0, 1.0], lanes=1, what="trials") as display:
+        display.elsewhere(3)
+        display.start(0, "trial 4")
+        display.update(0, 4, 0.5, "run 1 of 2")
+        display.end(0, 4, "trial 4: done")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("2 of 5 trials")

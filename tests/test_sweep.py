@@ -1,5 +1,6 @@
 """Sweeps: what is searched, how trials are pruned, and that none is lost, whoever dies."""
 
+import contextlib
 import csv
 import os
 import signal
@@ -19,7 +20,7 @@ import bench
 from analysis.records import holds_finished_run, read_runs
 from bench import cli
 from bench.errors import UserError
-from bench.lock import Lock, read_owner
+from bench.lock import Lock, alive, read_owner
 from bench.record import find_runs, state
 from bench.sweep import Behind, Sweep, open_study
 from bench.sweep_report import report
@@ -194,6 +195,42 @@ def test_the_trial_of_a_dead_worker_is_done_again_and_that_of_a_living_one_is_no
     assert len(trials) == 4
     assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
     assert [trials[n].params for n in (0, 1)] == [dead.params, living.params]
+
+
+def test_a_trial_whose_run_is_somebody_elses_comes_back_with_its_lock_given_up(
+    toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever takes it from the queue would be refused otherwise, and end."""
+    one = sweep(toy, tmp_path)
+    slept: list[TrialState] = []
+    monkeypatch.setattr("bench.sweep_worker.POLL_S", 0.0)
+
+    def sleep(seconds: float) -> None:
+        if seconds == 0.0:
+            slept.append(trials_of(one)[0].state)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    values = one.tuned()[0]
+    with contextlib.ExitStack() as stack:
+        for run in one.runs(0, values):
+            stack.enter_context(Lock(run.directory(one.folder) / "heartbeat", "a run"))
+        work(one, 1, lambda: bool(slept), ignore)
+    (trial,) = trials_of(one)
+    assert (slept, trial.state) == ([TrialState.RUNNING], TrialState.WAITING)
+    assert not alive(heartbeat(one, 0))
+    work(one, 1, never, ignore)
+    assert trials_of(one)[0].state == TrialState.COMPLETE
+
+
+def test_a_trial_killed_while_it_was_pruned_is_worth_the_mean_of_its_runs(toy: str, tmp_path: Path) -> None:
+    one = sweep(toy, tmp_path)
+    study = open_study(one)
+    trial = study.ask(one.space)
+    trial.report(99.0, 2)  # the step beyond its two runs
+    work(one, 1, never, ignore)
+    (found,) = trials_of(one)
+    scores = [found.intermediate_values[step] for step in range(2)]
+    assert found.value == pytest.approx(sum(scores) / 2)
 
 
 def test_half_a_line_at_the_journals_end_costs_nothing_else(toy: str, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_what_is_online_as_it_stands_is_not_mirrored_again(toy: str, tmp_path: P
     assert not tracking.in_sync(run)
     marker = {"id": tracking.run_id(run), "destination": tracking.destination(), "content": tracking.content(run)}
     write_json(run / tracking.MARKER, marker)
-    assert sync.sync([tmp_path]) == ({run: "in sync"}, [])
+    assert sync.sync([run]) == ({run: "in sync"}, [])
     assert not tracking.in_sync(run, artifacts=True)
     with Lock(run / "sync", "the mirror"):
         (remark,) = sync.mirror(run, "offline")
