@@ -174,7 +174,7 @@ def test_no_finished_run(tmp_path: Path) -> None:
         (HEADER.encode(), "no rows"),
         (b"\x00\x01\x02\xff" * 50, "neither text"),
         (b"PK\x03\x04\x00\x00abc", "neither text"),
-        (gzip.compress(HEADER.encode())[:-9], "neither text"),
+        (gzip.compress(HEADER.encode(), mtime=0)[:-9], "neither text"),
         (b"algorithm,task,seed,episode,return\nA,t,0,0,1\n", "lacks the column trajectories"),
         (b"algorithm,task,trajectories,seed,episode,return,return\nA,t,1,0,0,1,2\n", "more than one column return"),
         (HEADER.encode() + b"A,t,1,0,0,1\nA,t,1,0,1,nan\n", r"line 3: return is 'nan', not a finite number"),
