@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import get_param_importances
-from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import Study, create_study
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from bench.sweep_space import Space
 
@@ -23,7 +23,7 @@ HOLLOW: Any = {"facecolors": "white", "edgecolors": BLUE, "linewidths": 0.9, "zo
 EXPERT: Any = {"color": FAINT, "linewidth": 0.9, "linestyle": (0, (1, 1.6)), "label": "expert"}
 SIZE = (4.6, 3.3)
 GRID = 120  # points a side of the interpolated surface
-LEAST = 4  # complete trials without which nothing is said about importance
+LEAST = 4  # trials without which nothing is said about importance
 _RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 8.5,
@@ -55,7 +55,7 @@ def images(study: Study, space: Space) -> dict[str, bytes]:
     ]
     if not any(trial.state == TrialState.COMPLETE for trial in trials):
         return {}
-    ranked = importances(study)
+    ranked = importances(trials)
     drawn = {"history.png": lambda axes: _history(axes, trials)}
     if len(space) > 1:
         x, y = sorted(space, key=lambda name: -ranked.get(name, 0.0))[:2]
@@ -75,13 +75,18 @@ def images(study: Study, space: Space) -> dict[str, bytes]:
     return found
 
 
-def importances(study: Study) -> dict[str, float]:
-    """Return {setting: share of the score's variance that it explains among complete trials} (PED-ANOVA)."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if len(complete) < LEAST:
+def importances(trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Return {setting: its share in what sets the best trials apart from the others} (PED-ANOVA).
+
+    Pruned trials count with their mean so far: most trials are pruned, and what is bad shows in them.
+    """
+    if len(trials) < LEAST:
         return {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        study = create_study(direction="maximize")
+        for trial in trials:
+            study.add_trial(create_trial(params=trial.params, distributions=trial.distributions, value=_value(trial)))
         return {name: float(share) for name, share in get_param_importances(study).items()}
 
 
@@ -168,7 +173,7 @@ def _importance(axes: "Axes", ranked: dict[str, float]) -> None:
     names = list(ranked)[::-1]
     bars = axes.barh(names, [ranked[name] for name in names], height=0.55, color=BLUE)
     axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-    axes.set(title="Importance (PED-ANOVA)", xlabel="share among complete trials", xlim=(0, 1.12))
+    axes.set(title="Importance (PED-ANOVA)", xlabel="share in what sets the best trials apart", xlim=(0, 1.12))
     axes.tick_params(axis="y", length=0)
 
 

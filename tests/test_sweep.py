@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -23,6 +24,7 @@ from bench.errors import UserError
 from bench.lock import Lock, alive, read_owner
 from bench.record import find_runs, state
 from bench.sweep import Behind, Sweep, open_study
+from bench.sweep_figures import importances
 from bench.sweep_report import report
 from bench.sweep_space import read_space
 from bench.sweep_worker import heartbeat, work
@@ -111,6 +113,23 @@ def test_nothing_is_pruned_before_a_trial_is_complete() -> None:
     assert not Behind(4).prune(study, trial)
 
 
+def test_what_matters_shows_in_pruned_trials_too() -> None:
+    space = {"matters": FloatDistribution(0, 1), "idle": FloatDistribution(0, 1)}
+    draws = np.random.default_rng(0).uniform(size=(40, 2))
+    trials = [
+        optuna.create_trial(
+            state=TrialState.COMPLETE if number < 2 else TrialState.PRUNED,
+            params={"matters": x, "idle": y},
+            distributions=space,
+            value=x,
+        )
+        for number, (x, y) in enumerate(draws.tolist())
+    ]
+    found = importances(trials)
+    assert found["matters"] > 0.8 > 1 - found["matters"] == pytest.approx(found["idle"])
+    assert importances(trials[:3]) == {}
+
+
 def test_a_sweep_from_the_command_line_and_more_of_it(
     toy: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,7 +152,7 @@ def test_a_sweep_from_the_command_line_and_more_of_it(
         assert float(row["score"]) == pytest.approx(sum(score) / 4)
     best = max(complete, key=lambda row: float(row["score"]))
     assert f"--set step_size={best['step_size']} --set num_envs={best['num_envs']}" in first
-    for name in ("history.png", "contour.png"):
+    for name in ("history.png", "contour.png", "importance.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     assert find_runs([tmp_path / "runs"]) == []  # no table's
     assert not holds_finished_run(tmp_path / "runs")
