@@ -130,7 +130,8 @@ def latex(grid: Grid, caption: str, label: str, notes: Sequence[str] = ()) -> st
     lines = []
     for start in range(0, len(grid.rows), page):
         last = start + page >= len(grid.rows)
-        lines += [rf"\begin{{{kind}}}\centering", rf"\caption{{{tex_escape(caption)}{', continued' if start else ''}}}"]
+        heading = f"{caption.rstrip('.')}, continued." if start else caption
+        lines += [rf"\begin{{{kind}}}\centering", rf"\caption{{{tex_escape(heading)}}}"]
         lines += [] if start else [rf"\label{{{label}}}"]
         lines += [rf"\resizebox{{\text{size}}}{{!}}{{%"] if wide else [r"\footnotesize"]
         lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", head, r"\midrule"]
