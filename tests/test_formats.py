@@ -121,7 +121,7 @@ def of_latex(text: str) -> list[list[list[str]]]:
     for body, caption in re.findall(r"\\caption\{(?=(.*))(?:.|\n)*?\\toprule\n((?:.|\n)*?)\\bottomrule", text):
         rows = [line.removesuffix(r" \\") for line in caption.split("\n") if line and line != r"\midrule"]
         cells = [[_untex(cell) for cell in re.split(r"(?<!\\) & ", row)] for row in rows]
-        found[-1:] = [found[-1] + cells[1:]] if ", continued}" in body else [*found[-1:], cells]
+        found[-1:] = [found[-1] + cells[1:]] if ", continued.}" in body else [*found[-1:], cells]
     return found
 
 
