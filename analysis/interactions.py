@@ -7,11 +7,13 @@ normalised score of at least `LEVEL`. A run that never does counts as more than 
 import math
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis import plotting
 from analysis.load import ENTRY, RUN, Results, control_of, entry_order, title
@@ -45,6 +47,7 @@ def rows_of(results: Results) -> list[Row]:
     runs = results.runs[results.runs["expert"].notna() & results.runs["random"].notna()]
     curves = results.curves.merge(runs[[*RUN, "iterations", "core_s", "expert", "random"]], on=RUN)
     curves["score"] = (curves["mean"] - curves["random"]) / (curves["expert"] - curves["random"])
+    curves = curves.sort_values(["seed", "iteration"])
     rows: list[Row] = []
     entry: pd.DataFrame
     key: Any
@@ -52,21 +55,20 @@ def rows_of(results: Results) -> list[Row]:
         algorithm, task, n = key
         if control_of(algorithm):
             continue
-        budget = entry.groupby("seed")["env_steps"].max()
-        seeds = [of_seed.sort_values("iteration") for _, of_seed in entry.groupby("seed")]
-        arrivals = [arrival(of_seed) for of_seed in seeds]
-        final = [float(of_seed["score"].iloc[-1]) for of_seed in seeds]
+        last = entry.drop_duplicates("seed", keep="last")
+        final = last["score"].tolist()
+        arrivals = _arrivals(entry)
         rows.append(
             {
-                **{"task": task, "trajectories": int(n), "algorithm": algorithm, "n_seeds": len(seeds)},
+                **{"task": task, "trajectories": int(n), "algorithm": algorithm, "n_seeds": len(last)},
                 "n_arrived": sum(steps < math.inf for steps, _ in arrivals),
                 **_summary("env_steps", [steps for steps, _ in arrivals]),
                 **_summary("core_min", [minutes for _, minutes in arrivals]),
-                "budget_env_steps": float(budget.mean()),
-                "budget_core_min": float(entry.groupby("seed")["core_s"].first().mean()) / 60,
+                "budget_env_steps": float(last["env_steps"].mean()),
+                "budget_core_min": float(last["core_s"].mean()) / 60,
                 "score": float(np.mean(final)),
                 "score_worst": min(final),
-                "seeds": sorted(int(seed) for seed in budget.index),
+                "seeds": last["seed"].tolist(),
                 "env_steps_by_seed": [_finite(steps) for steps, _ in arrivals],
                 "core_min_by_seed": [_finite(minutes) for _, minutes in arrivals],
             }
@@ -74,14 +76,25 @@ def rows_of(results: Results) -> list[Row]:
     return sorted(rows, key=lambda row: entry_order((row["algorithm"], row["task"], row["trajectories"])))
 
 
-def arrival(curve: pd.DataFrame) -> tuple[float, float]:
-    """Return the environment steps and core-minutes at a run's arrival; infinity if it never arrives."""
-    below = np.flatnonzero(curve["score"].to_numpy() < LEVEL)
-    first = below[-1] + 1 if len(below) else 0
-    if first == len(curve):
-        return math.inf, math.inf
-    at = curve.iloc[first]
-    return float(at["env_steps"]), float(at["core_s"] * at["iteration"] / at["iterations"] / 60)
+def arrival(scores: NDArray[np.float64]) -> int | None:
+    """Return which of a curve's scores [P] is the first from which on all are at least `LEVEL`; None: there is none."""
+    below = np.flatnonzero(scores < LEVEL)
+    first = int(below[-1]) + 1 if len(below) else 0
+    return first if first < len(scores) else None
+
+
+def _arrivals(entry: pd.DataFrame) -> list[tuple[float, float]]:
+    """Return each run's environment steps and core-minutes at its arrival, or infinity, of runs one below the other."""
+    names = ("seed", "score", "env_steps", "core_s", "iteration", "iterations")
+    seed, score, steps, core_s, iteration, iterations = (entry[name].to_numpy() for name in names)
+    bounds = [0, *(np.flatnonzero(np.diff(seed)) + 1).tolist(), len(seed)]
+    found = []
+    for start, end in pairwise(bounds):
+        first = arrival(score[start:end])
+        at = start + (first or 0)
+        minutes = float(core_s[at] * iteration[at] / iterations[at] / 60)
+        found.append((math.inf, math.inf) if first is None else (float(steps[at]), minutes))
+    return found
 
 
 def _summary(name: str, values: Sequence[float]) -> Row:
@@ -164,11 +177,12 @@ def _line(axes: "Axes", place: float, row: Row, name: str, style: plotting.Style
     budget, color = row[f"budget_{name}"], style["color"]
     values = row[f"{name}_by_seed"]
     offsets = np.linspace(-0.2, 0.2, len(values)) if len(values) > 1 else [0.0]
-    for value, offset in zip(values, offsets, strict=True):
-        never = value is None
-        x = budget if never else max(value, _least(name))
-        face = "white" if never else color
-        axes.plot(x, place + offset, "o", markersize=2.6, color=color, markerfacecolor=face, markeredgewidth=0.6)
+    points = [(value, place + offset) for value, offset in zip(values, offsets, strict=True)]
+    arrived = [(max(value, _least(name)), y) for value, y in points if value is not None]
+    never = [(budget, y) for value, y in points if value is None]
+    for places, face in ((arrived, color), (never, "white")):
+        if places:
+            axes.plot(*zip(*places, strict=True), "o", markersize=2.6, color=color, mfc=face, markeredgewidth=0.6)
     if row[name] is not None:
         axes.plot([max(row[name], _least(name))] * 2, [place - 0.38, place + 0.38], color=color, linewidth=1.6)
 
