@@ -57,20 +57,20 @@ def rows_of(results: Results) -> list[Row]:
             continue
         last = entry.drop_duplicates("seed", keep="last")
         final = last["score"].tolist()
-        arrivals = _arrivals(entry)
+        arrived = arrivals(entry)
         rows.append(
             {
                 **{"task": task, "trajectories": int(n), "algorithm": algorithm, "n_seeds": len(last)},
-                "n_arrived": sum(steps < math.inf for steps, _ in arrivals),
-                **_summary("env_steps", [steps for steps, _ in arrivals]),
-                **_summary("core_min", [minutes for _, minutes in arrivals]),
+                "n_arrived": sum(steps < math.inf for steps, _ in arrived),
+                **_summary("env_steps", [steps for steps, _ in arrived]),
+                **_summary("core_min", [minutes for _, minutes in arrived]),
                 "budget_env_steps": float(last["env_steps"].mean()),
                 "budget_core_min": float(last["core_s"].mean()) / 60,
                 "score": float(np.mean(final)),
                 "score_worst": min(final),
                 "seeds": last["seed"].tolist(),
-                "env_steps_by_seed": [_finite(steps) for steps, _ in arrivals],
-                "core_min_by_seed": [_finite(minutes) for _, minutes in arrivals],
+                "env_steps_by_seed": [_finite(steps) for steps, _ in arrived],
+                "core_min_by_seed": [_finite(minutes) for _, minutes in arrived],
             }
         )
     return sorted(rows, key=lambda row: entry_order((row["algorithm"], row["task"], row["trajectories"])))
@@ -83,7 +83,7 @@ def arrival(scores: NDArray[np.float64]) -> int | None:
     return first if first < len(scores) else None
 
 
-def _arrivals(entry: pd.DataFrame) -> list[tuple[float, float]]:
+def arrivals(entry: pd.DataFrame) -> list[tuple[float, float]]:
     """Return each run's environment steps and core-minutes at its arrival, or infinity, of runs one below the other."""
     names = ("seed", "score", "env_steps", "core_s", "iteration", "iterations")
     seed, score, steps, core_s, iteration, iterations = (entry[name].to_numpy() for name in names)

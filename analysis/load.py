@@ -6,6 +6,7 @@ What is missing, doubled, unfinished, mixed or corrupt is listed in `Results.pro
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,11 @@ class Results:
     provenance: dict[str, Any] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     foreign: bool = False
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Each run's mean return, a row per run."""
+        return self.episodes.groupby(RUN, sort=False)["return"].mean().rename("mean").reset_index()
 
     @property
     def caution(self) -> str:
@@ -228,8 +234,7 @@ def seed_scores(results: Results) -> pd.DataFrame:
 
     Columns: algorithm, task, trajectories, seed, mean, normalised, normalised_deterministic.
     """
-    means = results.episodes.groupby(RUN, sort=False)["return"].mean().rename("mean").reset_index()
-    scores = results.runs[[*RUN, "expert", "expert_deterministic", "random"]].merge(means, on=RUN, how="inner")
+    scores = results.runs[[*RUN, "expert", "expert_deterministic", "random"]].merge(results.means, on=RUN, how="inner")
     for column, reference in (("normalised", "expert"), ("normalised_deterministic", "expert_deterministic")):
         span = (scores[reference] - scores["random"]).replace(0.0, np.nan)
         scores[column] = (scores["mean"] - scores["random"]) / span

@@ -110,11 +110,16 @@ def _seed_samples(by_seed: pd.DataFrame, a: str, b: str) -> list[Sample]:
     """Pair the seeds of every task and every cell in which both algorithms have runs."""
     wide = by_seed[[a, b]].dropna(how="all").set_axis(["a", "b"], axis=1)
     samples, cells = [], []
+    lacking = wide.isna().to_numpy().any()  # seldom, and looking for it in every cell takes most of the time
     for (task, n), cell in _sorted(wide.groupby(level=["task", "trajectories"])):
-        if cell["a"].notna().any() and cell["b"].notna().any():
+        paired, notes = cell, []
+        if lacking:
             lone = {name: cell.index[cell[side].isna()].get_level_values("seed") for side, name in (("a", a), ("b", b))}
             notes = [f"{name} lacks {seeds_text(seeds)}" for name, seeds in lone.items() if len(seeds)]
-            cells.append(Sample("cell", task, n, cell.dropna(), notes))
+            paired = cell.dropna()
+            if cell["a"].isna().all() or cell["b"].isna().all():
+                continue
+        cells.append(Sample("cell", task, n, paired, notes))
     both = wide.dropna()
     for (task,), rows in _sorted(both.groupby(level=["task"])):
         sizes = rows.groupby(level="seed").size()
