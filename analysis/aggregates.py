@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.load import Results, algorithm_order, control_of, seed_scores
+from analysis.load import Results, algorithm_order, control_of
 from analysis.robust import improvement, improvement_interval, iqm_interval
 from analysis.statistics import POOLED, Pair, Row, in_scope, within
 
@@ -14,7 +14,7 @@ def aggregates(results: Results) -> list[Row]:
 
     Bias controls are of a few cells only: their mean over those would stand beside means over all.
     """
-    scores = seed_scores(results).dropna(subset="normalised")
+    scores = results.scores.dropna(subset="normalised")
     scores = scores[scores["algorithm"].map(control_of).isna()]
     rows: list[Row] = []
     for scope in POOLED:
@@ -40,7 +40,7 @@ def aggregates(results: Results) -> list[Row]:
 
 def improvements(results: Results, pairs: Sequence[Pair]) -> list[Row]:
     """Return the probability that a run of a beats a run of b on the same cell, per pair and pooled scope."""
-    scores = seed_scores(results)
+    scores = results.scores
     by_entry = {key: rows["mean"].to_numpy() for key, rows in scores.groupby(["algorithm", "task", "trajectories"])}
     rows: list[Row] = []
     for a, b in pairs:

@@ -28,7 +28,6 @@ from analysis.load import (
     algorithm_order,
     entry_name,
     entry_order,
-    seed_scores,
     title,
 )
 from analysis.markup import (
@@ -228,7 +227,7 @@ def _names(a: Results, b: Results) -> dict[str, str]:
 
 def _both(a: Results, b: Results, names: dict[str, str]) -> pd.DataFrame:
     """Return the scores of both sets with the columns name (the algorithm's) and algorithm ("a" or "b")."""
-    parts = [seed_scores(one).assign(side=side) for side, one in (("a", a), ("b", b))]
+    parts = [one.scores.assign(side=side) for side, one in (("a", a), ("b", b))]
     table = pd.concat(parts, ignore_index=True)
     return table.assign(name=table["algorithm"].map(names), algorithm=table["side"])
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis import plotting
 from analysis.figure5 import POINTS, average
-from analysis.load import ENTRY, METHODS, Results, control_of, seed_scores
+from analysis.load import ENTRY, METHODS, Results, control_of
 from analysis.robust import mean_interval, profile
 from analysis.statistics import POOLED, Row, within
 from bench.tasks import TASKS
@@ -39,7 +39,7 @@ def by_trajectories(results: Results) -> list[Row]:
         Rows with task, algorithm, n_seeds (the most that any size has), trajectories, mean, low and high (lists of
         equal length; low and high hold the mean itself where there is one seed).
     """
-    scores = seed_scores(results).groupby(ENTRY)["mean"]
+    scores = results.scores.groupby(ENTRY)["mean"]
     entries = {(str(a), str(t), int(str(n))): means.to_numpy() for (a, t, n), means in scores}
     rows: list[Row] = []
     for task in plotting.tasks_shown(results):
@@ -93,7 +93,7 @@ def profiles(results: Results) -> list[Row]:
     Returns:
         Rows with scope, algorithm, n_cells, tau, share, low and high (lists of equal length).
     """
-    scores = seed_scores(results).dropna(subset="normalised")
+    scores = results.scores.dropna(subset="normalised")
     methods = [name for name in _methods(results) if control_of(name) is None]
     scores = scores[scores["algorithm"].isin(methods)]
     counts = scores.groupby(["task", "trajectories"])["algorithm"].nunique()

@@ -91,9 +91,17 @@ class Results:
     foreign: bool = False
 
     @cached_property
-    def means(self) -> pd.DataFrame:
-        """Each run's mean return, a row per run."""
-        return self.episodes.groupby(RUN, sort=False)["return"].mean().rename("mean").reset_index()
+    def scores(self) -> pd.DataFrame:
+        """One row per run: its mean return, and (R - random) / (expert - random) where both are known.
+
+        Columns: algorithm, task, trajectories, seed, mean, normalised, normalised_deterministic.
+        """
+        means = self.episodes.groupby(RUN, sort=False)["return"].mean().rename("mean").reset_index()
+        scores = self.runs[[*RUN, "expert", "expert_deterministic", "random"]].merge(means, on=RUN, how="inner")
+        for column, reference in (("normalised", "expert"), ("normalised_deterministic", "expert_deterministic")):
+            span = (scores[reference] - scores["random"]).replace(0.0, np.nan)
+            scores[column] = (scores["mean"] - scores["random"]) / span
+        return scores[[*RUN, "mean", "normalised", "normalised_deterministic"]]
 
     @property
     def caution(self) -> str:
@@ -227,15 +235,3 @@ def seeds_text(seeds: Iterable[int]) -> str:
     """Name seeds: "seed 3", "seeds 0 1 2"."""
     seeds = list(seeds)
     return ("seed " if len(seeds) == 1 else "seeds ") + " ".join(str(seed) for seed in seeds)
-
-
-def seed_scores(results: Results) -> pd.DataFrame:
-    """Return one row per run: its mean return, and normalised as (R - random) / (expert - random) where both are known.
-
-    Columns: algorithm, task, trajectories, seed, mean, normalised, normalised_deterministic.
-    """
-    scores = results.runs[[*RUN, "expert", "expert_deterministic", "random"]].merge(results.means, on=RUN, how="inner")
-    for column, reference in (("normalised", "expert"), ("normalised_deterministic", "expert_deterministic")):
-        span = (scores[reference] - scores["random"]).replace(0.0, np.nan)
-        scores[column] = (scores["mean"] - scores["random"]) / span
-    return scores[[*RUN, "mean", "normalised", "normalised_deterministic"]]

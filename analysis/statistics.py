@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.load import ENTRY, Entry, Results, cell_order, control_of, seed_scores, seeds_text
+from analysis.load import ENTRY, Entry, Results, cell_order, control_of, seeds_text
 from analysis.wilcoxon import ZERO_METHOD, Alternative, SignedRank, holm, signed_rank
 from bench.errors import UserError, unknown
 from bench.paper import table1
@@ -69,7 +69,7 @@ def comparisons(results: Results, asked: Sequence[str] = ()) -> list[Pair]:
 
 def tests(results: Results, pairs: Sequence[Pair]) -> list[Row]:
     """Return the rows of the JSON contract: by comparison, two-sided rows first, pooled before tasks before cells."""
-    scores = seed_scores(results)
+    scores = results.scores
     rows: list[Row] = []
     for a, b in pairs:
         mine = scores[scores["algorithm"].isin((a, b))]
@@ -92,7 +92,7 @@ def samples_of(scores: pd.DataFrame, a: str, b: str, pooled: pd.DataFrame | None
     """Return what is paired of a and b in every scope.
 
     Args:
-        scores: as `analysis.load.seed_scores` returns them.
+        scores: as `analysis.load.Results.scores` holds them.
         a: an algorithm of `scores`.
         b: the other one.
         pooled: other scores for the scopes over cells.
@@ -112,14 +112,13 @@ def _seed_samples(by_seed: pd.DataFrame, a: str, b: str) -> list[Sample]:
     samples, cells = [], []
     lacking = wide.isna().to_numpy().any()  # seldom, and looking for it in every cell takes most of the time
     for (task, n), cell in _sorted(wide.groupby(level=["task", "trajectories"])):
-        paired, notes = cell, []
+        notes = []
         if lacking:
             lone = {name: cell.index[cell[side].isna()].get_level_values("seed") for side, name in (("a", a), ("b", b))}
-            notes = [f"{name} lacks {seeds_text(seeds)}" for name, seeds in lone.items() if len(seeds)]
-            paired = cell.dropna()
-            if cell["a"].isna().all() or cell["b"].isna().all():
+            if len(cell) in map(len, lone.values()):  # one of them has no run here at all
                 continue
-        cells.append(Sample("cell", task, n, paired, notes))
+            notes = [f"{name} lacks {seeds_text(seeds)}" for name, seeds in lone.items() if len(seeds)]
+        cells.append(Sample("cell", task, n, cell.dropna() if lacking else cell, notes))
     both = wide.dropna()
     for (task,), rows in _sorted(both.groupby(level=["task"])):
         sizes = rows.groupby(level="seed").size()
@@ -255,7 +254,7 @@ def champions(results: Results) -> dict[Entry, float]:
     All pairs of methods are tested cell by cell as `tests` does, two-sided, with Holm's correction over the cells of a
     pair; bias controls are no rivals. A method alone in its cell has beaten nobody.
     """
-    by_seed = _by_seed(seed_scores(results))
+    by_seed = _by_seed(results.scores)
     lost: set[Entry] = set()
     won: dict[Entry, float] = {}
     for a, b in combinations([name for name in results.algorithms if control_of(name) is None], 2):

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.forecast import forecast, measured
-from analysis.load import ENTRY, METHODS, Entry, Results, entry_order, seed_scores
+from analysis.load import ENTRY, METHODS, Entry, Results, entry_order
 from analysis.statistics import LEVEL, Row, champions
 from analysis.wilcoxon import holm, signed_rank
 from bench.paper import EXPERT_RETURNS, printed
@@ -34,7 +34,7 @@ def entries(results: Results) -> list[Row]:
     Of our own results all entries of Table 1 are listed, run or not, and whatever else was run; of a foreign table the
     algorithms on the cells that it has.
     """
-    scores = seed_scores(results)
+    scores = results.scores
     by_entry = {key: rows for key, rows in scores.groupby(ENTRY)}
     runs = {key: rows for key, rows in results.runs.groupby(ENTRY)}
     episodes = results.episodes.groupby(ENTRY)["return"]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figure5 import average
-from analysis.load import ENTRY, Entry, Results, entry_order, seed_scores
+from analysis.load import ENTRY, Entry, Results, entry_order
 from analysis.robust import mean_interval
 from analysis.statistics import Row
 
@@ -41,7 +41,7 @@ def final_scores(results: Results) -> list[Row]:
         ``_high``; None for an unknown score; of one seed, low and high are the mean.
     """
     rows = []
-    for (algorithm, task, n), runs in _entries(seed_scores(results)):
+    for (algorithm, task, n), runs in _entries(results.scores):
         row: Row = {"task": task, "algorithm": algorithm, "trajectories": n, "n_seeds": len(runs)}
         for name, column in (("return", "mean"), ("score", "normalised")):
             values = runs[column].to_numpy(np.float64)
