@@ -63,10 +63,8 @@ def draw(results: Results, rows: Sequence[Row]) -> "Figure":
     """Draw the eight panels from the rows of `curves`."""
     import matplotlib
 
-    several = any(row["low"] is not None for row in rows)
-    remark = "mean over seeds" + ("; band: its 95 % bootstrap interval" if several else "")
+    remark = plotting.mean_remark(rows, "band") + (results.caution or "; n: expert trajectories")
     with matplotlib.rc_context(plotting.RC):
-        remark += results.caution or "; n: expert trajectories"
         figure, panels = plotting.panels(len(TASKS), HEADING, remark)
         for axes, task in zip(panels, TASKS.values(), strict=True):
             mine = [row for row in rows if row["task"] == task.name]

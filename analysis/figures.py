@@ -136,7 +136,7 @@ def _by_task(
 
 def draw_trajectories(results: Results, rows: Sequence[Row]) -> "Figure":
     """Draw return against the number of expert trajectories, a panel per task."""
-    remark = f"mean over seeds; bars: its 95 % bootstrap interval; {DOTTED}{results.caution}"
+    remark = f"{plotting.mean_remark(rows, 'bars')}; {DOTTED}{results.caution}"
     count = len(plotting.tasks_shown(results))
     figure, panels = plotting.panels(count, "Return against expert trajectories", remark)
     present = plotting.methods_of(rows)
@@ -159,7 +159,7 @@ def draw_trajectories(results: Results, rows: Sequence[Row]) -> "Figure":
 
 def draw_steps(results: Results, rows: Sequence[Row]) -> "Figure":
     """Draw return against environment steps on a logarithmic axis, a panel per task."""
-    remark = f"mean over seeds; band: its 95 % bootstrap interval; {DOTTED}{results.caution}"
+    remark = f"{plotting.mean_remark(rows, 'band')}; {DOTTED}{results.caution}"
     count = len(plotting.tasks_shown(results))
     figure, panels = plotting.panels(count, "Return against environment steps", remark)
     present = plotting.methods_of(rows)

@@ -227,6 +227,12 @@ def seeds_remark(rows: Iterable[Mapping[str, Any]]) -> str:
     return f"{span} seed{'s' * (counts != [1])}"
 
 
+def mean_remark(rows: Iterable[Mapping[str, Any]], shape: str) -> str:
+    """Return what lines show: the mean over seeds and, where there are several, its interval as `shape`."""
+    several = any(row["n_seeds"] > 1 for row in rows)
+    return "mean over seeds" + (f"; {shape}: its 95 % bootstrap interval" if several else "")
+
+
 def images(name: str, draw: "Callable[[], Figure]") -> dict[str, bytes]:
     """Return a figure as NAME.png and NAME.pdf; the same rows give the same bytes (no date, no version of anything)."""
     import matplotlib
