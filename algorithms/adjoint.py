@@ -14,6 +14,7 @@ are, and what a tape returns is overwritten when the same step is walked again.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Array = NDArray[Any]
+Operation = Callable[[], Any]  # a function with its operands and the place of its result
 ALL = -1  # in the place of a step: all of them at once
 WIDE = 128  # columns of a step from which on torch multiplies
 _ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid)
@@ -111,10 +113,7 @@ class Layer:
         self.values = aligned(horizon, size + 1, batch, dtype=dtype, value=1)
         self.x, self.y = steps_of(inputs), steps_of(self.values[:, :-1])
         self.zeros, self.slope, self.mine = aligned(3, size, batch, dtype=dtype)
-        self.bits = np.dtype(f"i{dtype.itemsize}")
-        self.y_bits = [view.view(self.bits) for view in self.y]
-        self.mask, self.mine_bits = self.slope.view(self.bits), self.mine.view(self.bits)
-        self.shift = np.array(8 * dtype.itemsize - 1, self.bits)
+        self.to_input = aligned(size, linear.in_features, dtype=dtype).T
         wide = horizon == 1 and batch >= WIDE
         self.product: Callable[..., Array] = by_torch if wide else np.matmul
         self.outer: Callable[..., Array] = self.product if size > 1 else np.multiply  # of a column and a row
@@ -122,47 +121,47 @@ class Layer:
 
     def load(self) -> None:
         """Read the weights."""
-        self.to_input = array(self.linear.weight).T
+        np.copyto(self.to_input.T, self.linear.weight.detach().numpy())
         half = 0.5 if self.activation is nn.Sigmoid else 1.0  # sigmoid(z) = (1 + tanh(z / 2)) / 2
         np.multiply(self.to_input.T, self.input_sign * self.sign * half, out=self.weights[:, :-1])
         bias = self.linear.bias
         self.weights[:, -1] = 0.0 if bias is None else self.sign * half * bias.detach().numpy()
         self.total.fill(0)
 
-    def run(self, t: int) -> Array:
-        """Return the values for the inputs that stand there."""
-        y = self.product(self.weights, self.x[t], out=self.y[t])
-        if self.sign < 0:
-            return np.minimum(y, self.zeros, out=y)
+    def up(self, t: int) -> list[Operation]:
+        """Return the operations from the inputs of a step to its values."""
+        y = self.y[t]
+        found: list[Operation] = [partial(self.product, self.weights, self.x[t], out=y)]
         if self.activation is nn.ReLU:
-            np.maximum(y, self.zeros, out=y)
-        elif self.activation is nn.Tanh:
-            np.tanh(y, out=y)
-        elif self.activation is nn.Sigmoid:
-            mean_with_one(np.tanh(y, out=y))
-        return y
+            found.append(partial(np.minimum if self.sign < 0 else np.maximum, y, self.zeros, out=y))
+        elif self.activation is not nn.Identity:
+            found.append(partial(np.tanh, y, out=y))
+        return [*found, partial(mean_with_one, y)] if self.activation is nn.Sigmoid else found
 
-    def mask_by(self, t: int, cotangent: Array) -> Array:
-        """Return the linear part's cotangent for one of the values; it may stand in `mine` already."""
+    def down(self, t: int, count: bool, place: Array) -> list[Operation]:
+        """Return the operations from the values' cotangent, which stands in `mine`, to the inputs', in `place`.
+
+        `count`: on the way they add to the gradients of the weights.
+        """
+        y, slope, mine = self.y[t], self.slope, self.mine
+        found: list[Operation] = []
         if self.sign < 0:
-            np.right_shift(self.y_bits[t], self.shift, out=self.mask)
-            np.bitwise_and(cotangent.view(self.bits), self.mask, out=self.mine_bits)
-            return self.mine
-        if self.activation is nn.Identity:
-            return cotangent
-        y, slope = self.y[t], self.slope
-        if self.activation is nn.ReLU:
-            np.sign(y, out=slope)
-        elif self.activation is nn.Tanh:  # 1 - y^2
-            np.subtract(1, np.square(y, out=slope), out=slope)
-        else:  # y - y^2
-            np.subtract(y, np.square(y, out=slope), out=slope)
-        return np.multiply(cotangent, slope, out=self.mine)
-
-    def count(self, t: int, mine: Array) -> None:
-        """Add a step to the gradients of weight and bias."""
-        np.copyto(self.rows, self.x[t].T)  # a copy costs less than a product with a transposed right side
-        np.add(self.total, np.matmul(mine, self.rows, out=self.part), out=self.total)
+            bits = np.dtype(f"i{y.itemsize}")
+            mask, masked = slope.view(bits), mine.view(bits)
+            found.append(partial(np.right_shift, y.view(bits), np.array(8 * y.itemsize - 1, bits), out=mask))
+            found.append(partial(np.bitwise_and, masked, mask, out=masked))
+        elif self.activation is not nn.Identity:
+            if self.activation is nn.ReLU:
+                found.append(partial(np.sign, y, out=slope))
+            else:  # 1 - y^2 or y - y^2
+                found.append(partial(np.square, y, out=slope))
+                found.append(partial(np.subtract, 1 if self.activation is nn.Tanh else y, slope, out=slope))
+            found.append(partial(np.multiply, mine, slope, out=mine))
+        if count:  # a transposed copy costs less than a product with a transposed right side
+            found.append(partial(np.copyto, self.rows, self.x[t].T))
+            found.append(partial(np.matmul, mine, self.rows, out=self.part))
+            found.append(partial(np.add, self.total, self.part, out=self.total))
+        return [*found, partial(self.outer, self.to_input, mine, out=place)]
 
     def gradients(self) -> list[Tensor]:
         """Return the gradients of weight and bias over the steps that were counted."""
@@ -171,7 +170,7 @@ class Layer:
 
 
 class PerceptronTape:
-    """The tape of linear layers and activations.
+    """The tape of linear layers and activations: a list of operations for every step, written down once.
 
     Attributes:
         inputs: [I, B] of every step, to be written before `run`.
@@ -195,9 +194,13 @@ class PerceptronTape:
             self.layers.append(layer)
             read, sign = layer.values, layer.sign
         self.values = self.layers[-1].y
+        self.at_output = self.layers[-1].mine
         places = [self.at_input, *(layer.mine for layer in self.layers)]
-        self.downwards = list(zip(self.layers, places, strict=False))[::-1]
-        self.counts = weights
+        downwards = list(zip(self.layers, places, strict=False))[::-1]
+        self.up = [[one for layer in self.layers for one in layer.up(t)] for t in (*range(horizon), ALL)]
+        self.down = [
+            [one for layer, place in downwards for one in layer.down(t, weights, place)] for t in range(horizon)
+        ]
 
     def load(self) -> None:
         """Read the weights; see `Tape`."""
@@ -211,18 +214,16 @@ class PerceptronTape:
 
     def run(self, t: int) -> Array:
         """Return the output for what stands in `inputs`."""
-        for layer in self.layers:
-            y = layer.run(t)
-        return y
+        for operation in self.up[t]:
+            operation()
+        return self.values[t]
 
     def pull(self, t: int, cotangent: Array) -> Array:
         """Return the input's cotangent; see `Tape`."""
-        for layer, place in self.downwards:
-            mine = layer.mask_by(t, cotangent)
-            if self.counts:
-                layer.count(t, mine)
-            cotangent = layer.outer(layer.to_input, mine, out=place)
-        return cotangent
+        np.copyto(self.at_output, cotangent)
+        for operation in self.down[t]:
+            operation()
+        return self.at_input
 
     def gradients(self) -> list[Tensor]:
         """Return the parameters' gradients; see `Tape`."""
