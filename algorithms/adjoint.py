@@ -116,7 +116,7 @@ class Layer:
         self.to_input = aligned(size, linear.in_features, dtype=dtype).T
         wide = horizon == 1 and batch >= WIDE
         self.product: Callable[..., Array] = by_torch if wide else np.matmul
-        self.outer: Callable[..., Array] = self.product if size > 1 else np.multiply  # of a column and a row
+        self.outer: Callable[..., Array] = self.product if size > 1 or wide else np.multiply  # of a column and a row
         self.load()
 
     def load(self) -> None:
