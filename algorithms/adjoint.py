@@ -1,15 +1,21 @@
 """Networks along a walk: what they computed at every step, and cotangents pulled back through it, step by step.
 
 Algorithm 1's recursion needs vector-Jacobian products with respect to *inputs*, one time step after the other, and one
-gradient with respect to the policy's weights at the end. For plain perceptrons and the GRU these are products with
-stored activations; NumPy does them, whose calls are several times lighter than torch's where rows are few. Any other
-module goes through autograd, and gives the same numbers more slowly.
+gradient with respect to the policy's weights. For plain perceptrons and the GRU (`algorithms.gru`) these are
+products with stored activations; NumPy does them, whose calls are several times lighter than torch's where samples are
+few. Any other module goes through autograd, and gives the same numbers more slowly.
 
-A tape holds H steps of B rows in memory that is taken once and used pass after pass: `load` reads weights as they are,
-and what a tape returns is overwritten when the same step is walked again.
+Samples are columns: a step is [features, B]. Weights [out, in] then multiply from the left as they lie in memory, and
+thin products (few inputs or outputs) are up to twice as fast. What a layer reads ends in a row of ones, which the bias
+multiplies.
+
+A tape holds H steps of B samples in memory that is taken once and used pass after pass: `load` reads weights as they
+are, and what a tape returns is overwritten when the same step is walked again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,37 +24,34 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Array = NDArray[Any]
-Step = int | slice
-ALL = slice(None)  # all steps at once
+Operation = Callable[[], Any]  # a function with its operands and the place of its result
+ALL = -1  # in the place of a step: all of them at once
+WIDE = 128  # columns of a step from which on torch multiplies
 _ACTIVATIONS = (nn.ReLU, nn.Tanh, nn.Sigmoid)
 
 
 class Tape(Protocol):
-    """What a network computed along H steps of B rows."""
+    """What a network computed along H steps of B samples."""
 
     def load(self) -> None:
         """Read the network's weights as they are now."""
         ...
 
-    def forward(self, t: Step, x: Array) -> Array:
-        """Return the network's output at a step: [B, I] -> [B, O]; or at all of them: [H, B, I] -> [H, B, O]."""
+    def forward(self, t: int, x: Array) -> Array:
+        """Return the network's output at a step: [I, B] -> [O, B]; or at `ALL` of them: [H, I, B] -> [H, O, B]."""
         ...
 
     def pull(self, t: int, cotangent: Array) -> Array:
-        """Return the cotangent of a step's input for one of its output: [B, O] -> [B, I]."""
+        """Return the cotangent of the input of a step for one of the output: [O, B] -> [I, B]."""
         ...
 
-    def gradients(self, cotangents: Array) -> list[Tensor]:
-        """Return the gradient of sum_t <cotangent_t, output_t> for every parameter of the network.
-
-        Args:
-            cotangents: [H, B, O], those that were pulled.
-        """
+    def gradients(self) -> list[Tensor]:
+        """Return every parameter's gradient of sum_t <cotangent_t, output_t>, over what was pulled since `load`."""
         ...
 
 
 def record(network: nn.Module, horizon: int, batch: int, weights: bool = False) -> Tape:
-    """Return an empty tape for `horizon` steps of `batch` rows of a network, its weights read.
+    """Return an empty tape for `horizon` steps of `batch` samples of a network, its weights read.
 
     `weights`: whether `gradients` will be asked for.
     """
@@ -66,189 +69,201 @@ def is_perceptron(layers: Sequence[nn.Module]) -> bool:
     ) and bool(layers)
 
 
-def sigmoid_(x: Array) -> Array:
-    """Replace x by 1 / (1 + exp(-x)) = (1 + tanh(x / 2)) / 2."""
-    np.multiply(x, 0.5, out=x)
-    np.tanh(x, out=x)
+def steps_of(array: Array) -> list[Array]:
+    """Return views of all steps [H, ...] and, at `ALL`, the array itself; made once, they cost nothing in a walk."""
+    return [*array, array]
+
+
+def aligned(*shape: int, dtype: Any, value: float = 0) -> Array:
+    """Return an array in memory of torch's, which is aligned to cache lines: every run then rounds alike, and fast."""
+    return torch.full(shape, value, dtype=torch.from_numpy(np.empty(0, dtype)).dtype).numpy()
+
+
+def mean_with_one(x: Array) -> Array:
+    """Replace x = tanh(z / 2) by (1 + x) / 2 = 1 / (1 + exp(-z))."""
     np.add(x, 1.0, out=x)
     return np.multiply(x, 0.5, out=x)
 
 
+def by_torch(a: Array, b: Array, out: Array) -> Array:
+    """Return a @ b: the faster library's product where there are many columns, which outweigh its heavier calls."""
+    torch.mm(torch.from_numpy(a), torch.from_numpy(b), out=torch.from_numpy(out))
+    return out
+
+
+class Layer:
+    """A linear layer and the activation behind it, along H steps.
+
+    The units of a hidden ReLU are held negated, min(-z, 0): a value's sign bit, drawn out over all of its bits, is then
+    the mask that lets a cotangent pass. The next layer turns the sign of its weights.
+
+    Attributes:
+        values: [H, O + 1, B], the next layer's inputs, the last row of ones.
+        sign: -1 if the values are held negated.
+        mine: [O, B], the place of the linear part's cotangents, which then stays in the caches.
+    """
+
+    def __init__(self, linear: nn.Linear, activation: type[nn.Module], inputs: Array, sign: int, last: bool):
+        self.linear, self.activation, self.input_sign = linear, activation, sign
+        self.sign = -1 if activation is nn.ReLU and not last else 1
+        horizon, _, batch = inputs.shape
+        dtype, size = inputs.dtype, linear.out_features
+        self.weights, self.total, self.part = aligned(3, size, linear.in_features + 1, dtype=dtype)
+        self.rows = aligned(batch, linear.in_features + 1, dtype=dtype)
+        self.values = aligned(horizon, size + 1, batch, dtype=dtype, value=1)
+        self.x, self.y = steps_of(inputs), steps_of(self.values[:, :-1])
+        self.zeros, self.slope, self.mine = aligned(3, size, batch, dtype=dtype)
+        self.to_input = aligned(size, linear.in_features, dtype=dtype).T
+        wide = horizon == 1 and batch >= WIDE
+        self.product: Callable[..., Array] = by_torch if wide else np.matmul
+        self.outer: Callable[..., Array] = self.product if size > 1 or wide else np.multiply  # of a column and a row
+        self.load()
+
+    def load(self) -> None:
+        """Read the weights."""
+        np.copyto(self.to_input.T, self.linear.weight.detach().numpy())
+        half = 0.5 if self.activation is nn.Sigmoid else 1.0  # sigmoid(z) = (1 + tanh(z / 2)) / 2
+        np.multiply(self.to_input.T, self.input_sign * self.sign * half, out=self.weights[:, :-1])
+        bias = self.linear.bias
+        self.weights[:, -1] = 0.0 if bias is None else self.sign * half * bias.detach().numpy()
+        self.total.fill(0)
+
+    def up(self, t: int) -> list[Operation]:
+        """Return the operations from the inputs of a step to its values."""
+        y = self.y[t]
+        found: list[Operation] = [partial(self.product, self.weights, self.x[t], out=y)]
+        if self.activation is nn.ReLU:
+            found.append(partial(np.minimum if self.sign < 0 else np.maximum, y, self.zeros, out=y))
+        elif self.activation is not nn.Identity:
+            found.append(partial(np.tanh, y, out=y))
+        return [*found, partial(mean_with_one, y)] if self.activation is nn.Sigmoid else found
+
+    def down(self, t: int, count: bool, place: Array) -> list[Operation]:
+        """Return the operations from the values' cotangent, which stands in `mine`, to the inputs', in `place`.
+
+        `count`: on the way they add to the gradients of the weights.
+        """
+        y, slope, mine = self.y[t], self.slope, self.mine
+        found: list[Operation] = []
+        if self.sign < 0:
+            bits = np.dtype(f"i{y.itemsize}")
+            mask, masked = slope.view(bits), mine.view(bits)
+            found.append(partial(np.right_shift, y.view(bits), np.array(8 * y.itemsize - 1, bits), out=mask))
+            found.append(partial(np.bitwise_and, masked, mask, out=masked))
+        elif self.activation is not nn.Identity:
+            if self.activation is nn.ReLU:
+                found.append(partial(np.sign, y, out=slope))
+            else:  # 1 - y^2 or y - y^2
+                found.append(partial(np.square, y, out=slope))
+                found.append(partial(np.subtract, 1 if self.activation is nn.Tanh else y, slope, out=slope))
+            found.append(partial(np.multiply, mine, slope, out=mine))
+        if count:  # a transposed copy costs less than a product with a transposed right side
+            found.append(partial(np.copyto, self.rows, self.x[t].T))
+            found.append(partial(np.matmul, mine, self.rows, out=self.part))
+            found.append(partial(np.add, self.total, self.part, out=self.total))
+        return [*found, partial(self.outer, self.to_input, mine, out=place)]
+
+    def gradients(self) -> list[Tensor]:
+        """Return the gradients of weight and bias over the steps that were counted."""
+        weight = torch.from_numpy(self.total[:, :-1] * self.input_sign)
+        return [weight] if self.linear.bias is None else [weight, torch.from_numpy(self.total[:, -1].copy())]
+
+
 class PerceptronTape:
-    """The tape of linear layers and activations."""
+    """The tape of linear layers and activations: a list of operations for every step, written down once.
+
+    Attributes:
+        inputs: [I, B] of every step, to be written before `run`.
+        values: [O, B] of every step, the outputs.
+        at_input: [I, B], what `pull` returns.
+    """
 
     def __init__(self, network: nn.Sequential, horizon: int, batch: int, weights: bool = False):
-        layers = list(network)
-        self.linear = [layer for layer in layers if isinstance(layer, nn.Linear)]
-        behind = [*layers[1:], nn.Identity()]
-        self.activations = [
-            type(after) for layer, after in zip(layers, behind, strict=True) if isinstance(layer, nn.Linear)
+        modules = [*network, nn.Identity()]
+        pairs = [(one, type(after)) for one, after in pairwise(modules) if isinstance(one, nn.Linear)]
+        first = pairs[0][0]
+        dtype = array(first.weight).dtype
+        inputs = aligned(horizon, first.in_features + 1, batch, dtype=dtype, value=1)
+        self.inputs = steps_of(inputs[:, :-1])
+        self.at_input = aligned(first.in_features, batch, dtype=dtype)
+        self.layers: list[Layer] = []
+        read, sign = inputs, 1
+        for number, (linear, after) in enumerate(pairs, 1):
+            activation = after if after in _ACTIVATIONS else nn.Identity
+            layer = Layer(linear, activation, read, sign, number == len(pairs))
+            self.layers.append(layer)
+            read, sign = layer.values, layer.sign
+        self.values = self.layers[-1].y
+        self.at_output = self.layers[-1].mine
+        places = [self.at_input, *(layer.mine for layer in self.layers)]
+        downwards = list(zip(self.layers, places, strict=False))[::-1]
+        self.up = [[one for layer in self.layers for one in layer.up(t)] for t in (*range(horizon), ALL)]
+        self.down = [
+            [one for layer, place in downwards for one in layer.down(t, weights, place)] for t in range(horizon)
         ]
-        self.load()
-        dtype = self.weights[0].dtype
-        sizes = [layer.out_features for layer in self.linear]
-        self.inputs = np.empty((horizon, batch, self.linear[0].in_features), dtype)
-        self.values = [np.empty((horizon, batch, size), dtype) for size in sizes]
-        # Without gradients of weights, all steps share one row of cotangents, which then stays in the caches.
-        rows = [np.empty((horizon if weights else 1, batch, size), dtype) for size in sizes]
-        self.cotangents = [list(row) if weights else [row[0]] * horizon for row in rows]
-        self.kept = rows if weights else None
-        self.slopes = [np.empty((batch, size), dtype) for size in sizes]
-        self.to_input = np.empty(self.inputs.shape[1:], dtype)
 
     def load(self) -> None:
         """Read the weights; see `Tape`."""
-        self.weights = [array(layer.weight) for layer in self.linear]
-        self.transposed = [np.ascontiguousarray(weight.T) for weight in self.weights]
-        self.biases = [None if layer.bias is None else array(layer.bias) for layer in self.linear]
+        for layer in self.layers:
+            layer.load()
 
-    def forward(self, t: Step, x: Array) -> Array:
+    def forward(self, t: int, x: Array) -> Array:
         """Return the output; see `Tape`."""
-        self.inputs[t] = x
+        np.copyto(self.inputs[t], x)
         return self.run(t)
 
-    def run(self, t: Step) -> Array:
+    def run(self, t: int) -> Array:
         """Return the output for what stands in `inputs`."""
-        x = self.inputs[t]
-        for transposed, bias, activation, values in zip(
-            self.transposed, self.biases, self.activations, self.values, strict=True
-        ):
-            x = np.matmul(x, transposed, out=values[t])
-            if bias is not None:
-                np.add(x, bias, out=x)
-            if activation is nn.ReLU:
-                np.maximum(x, 0, out=x)
-            elif activation is nn.Tanh:
-                np.tanh(x, out=x)
-            elif activation is nn.Sigmoid:
-                sigmoid_(x)
-        return x
+        for operation in self.up[t]:
+            operation()
+        return self.values[t]
 
     def pull(self, t: int, cotangent: Array) -> Array:
         """Return the input's cotangent; see `Tape`."""
-        for i in range(len(self.weights) - 1, -1, -1):
-            mine, values, slope = self.cotangents[i][t], self.values[i][t], self.slopes[i]
-            if self.activations[i] is nn.ReLU:
-                np.multiply(cotangent, np.sign(values, out=slope), out=mine)
-            elif self.activations[i] is nn.Tanh:  # 1 - y^2
-                np.subtract(1, np.square(values, out=slope), out=slope)
-                np.multiply(cotangent, slope, out=mine)
-            elif self.activations[i] is nn.Sigmoid:  # y - y^2
-                np.subtract(values, np.square(values, out=slope), out=slope)
-                np.multiply(cotangent, slope, out=mine)
-            elif self.kept is not None:
-                mine[...] = cotangent
-            else:
-                mine = cotangent
-            cotangent = np.matmul(mine, self.weights[i], out=self.cotangents[i - 1][t] if i else self.to_input)
-        return cotangent
+        np.copyto(self.at_output, cotangent)
+        for operation in self.down[t]:
+            operation()
+        return self.at_input
 
-    def gradients(self, cotangents: Array) -> list[Tensor]:
-        """Return the parameters' gradients from what was pulled; see `Tape`."""
-        assert self.kept is not None
-        found: list[Tensor] = []
-        for before, mine, bias in zip([self.inputs, *self.values], self.kept, self.biases, strict=False):
-            rows = mine.reshape(-1, mine.shape[-1])
-            found.append(torch.from_numpy(rows.T @ before.reshape(len(rows), -1)))
-            if bias is not None:
-                found.append(torch.from_numpy(np.ones(len(rows), rows.dtype) @ rows))
-        return found
+    def gradients(self) -> list[Tensor]:
+        """Return the parameters' gradients; see `Tape`."""
+        return [part for layer in self.layers for part in layer.gradients()]
 
 
 class GraphTape:
-    """The tape of any module: a graph per step."""
+    """The tape of any module: a graph per step, whose samples are rows."""
 
     def __init__(self, network: nn.Module, horizon: int):
         self.network = network
         self.steps: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * horizon
+        self.pulled: list[tuple[Tensor, Tensor]] = []
 
     def load(self) -> None:
-        """Do nothing: every step asks the network itself."""
+        """Forget what was pulled; every step asks the network itself."""
+        self.pulled = []
 
-    def forward(self, t: Step, x: Array) -> Array:
+    def forward(self, t: int, x: Array) -> Array:
         """Return the output; see `Tape`."""
-        if isinstance(t, slice):
+        if t == ALL:
             return np.stack([self.forward(step, row) for step, row in enumerate(x)])
         with torch.enable_grad():
-            leaf = torch.tensor(x).requires_grad_()
+            leaf = torch.tensor(x.T).requires_grad_()
             self.steps[t] = leaf, self.network(leaf)
-        return self.steps[t][1].detach().numpy()
+        return self.steps[t][1].detach().numpy().T
 
     def pull(self, t: int, cotangent: Array) -> Array:
         """Return the input's cotangent; see `Tape`."""
         leaf, y = self.steps[t]
-        return torch.autograd.grad(y, leaf, torch.tensor(cotangent), retain_graph=True)[0].numpy()
+        rows = torch.tensor(cotangent.T)
+        self.pulled.append((leaf.detach(), rows))
+        return torch.autograd.grad(y, leaf, rows, retain_graph=True)[0].numpy().T
 
-    def gradients(self, cotangents: Array) -> list[Tensor]:
+    def gradients(self) -> list[Tensor]:
         """Return the parameters' gradients from one batched pass; see `Tape`."""
+        x, cotangents = (torch.cat(parts) for parts in zip(*self.pulled, strict=True))
         with torch.enable_grad():
-            y = self.network(torch.cat([leaf.detach() for leaf, _ in self.steps]))
-        return list(torch.autograd.grad(y, list(self.network.parameters()), torch.from_numpy(cotangents).flatten(0, 1)))
-
-
-class GRUTape:
-    """The tape of a GRU cell: memory' = (1 - z) n + z memory, with reset r, update z, n = tanh(i_n + r h_n).
-
-    r and z are one product of input and memory side by side; arrays of their own keep the rest contiguous.
-    """
-
-    def __init__(self, cell: nn.GRUCell, horizon: int, batch: int):
-        self.cell = cell
-        self.load()
-        size, self.width = cell.input_size, cell.hidden_size
-        dtype = self.to_both.dtype
-        self.inputs = np.empty((batch, size + self.width), dtype)
-        self.r_z = np.empty((horizon, batch, 2 * self.width), dtype)
-        self.to_r_z, self.slope = np.empty((2, batch, 2 * self.width), dtype)
-        self.n, self.h_n, self.changes, self.memories = np.empty((4, horizon, batch, self.width), dtype)
-        self.to_n, self.to_h_n, self.kept, self.to_memory = np.empty((4, batch, self.width), dtype)
-        self.to_x = np.empty((batch, size), dtype)
-
-    def load(self) -> None:
-        """Read the weights."""
-        cell, gates = self.cell, 2 * self.cell.hidden_size
-        from_x, from_memory = array(cell.weight_ih), array(cell.weight_hh)
-        of_x, of_memory = array(cell.bias_ih), array(cell.bias_hh)
-        self.to_both = np.concatenate([from_x[:gates], from_memory[:gates]], 1)
-        self.both, self.both_bias = np.ascontiguousarray(self.to_both.T), of_x[:gates] + of_memory[:gates]
-        self.to_x_n, self.to_memory_n = from_x[gates:], from_memory[gates:]
-        self.x_n, self.memory_n = np.ascontiguousarray(self.to_x_n.T), np.ascontiguousarray(self.to_memory_n.T)
-        self.x_bias, self.memory_bias = of_x[gates:], of_memory[gates:]
-
-    def forward(self, t: int, x: Array, memory: Array) -> Array:
-        """Return the next memory: [B, I], [B, W] -> [B, W]."""
-        size, width = self.to_x.shape[1], self.width
-        self.inputs[:, :size] = x
-        self.inputs[:, size:] = memory
-        r_z = np.matmul(self.inputs, self.both, out=self.r_z[t])
-        sigmoid_(np.add(r_z, self.both_bias, out=r_z))
-        h_n = np.matmul(memory, self.memory_n, out=self.h_n[t])
-        np.add(h_n, self.memory_bias, out=h_n)
-        n = np.matmul(x, self.x_n, out=self.n[t])
-        np.add(n, self.x_bias, out=n)
-        following = np.multiply(r_z[:, :width], h_n, out=self.memories[t])
-        np.tanh(np.add(n, following, out=n), out=n)
-        change = np.subtract(memory, n, out=self.changes[t])
-        return np.add(np.multiply(r_z[:, width:], change, out=following), n, out=following)
-
-    def pull(self, t: int, cotangent: Array) -> tuple[Array, Array]:
-        """Return the cotangents of input [B, I] and memory [B, W] for one of the next memory [B, W]."""
-        size, width = self.to_x.shape[1], self.width
-        r_z, n, to_r_z, to_n, to_h_n = self.r_z[t], self.n[t], self.to_r_z, self.to_n, self.to_h_n
-        kept = np.multiply(cotangent, r_z[:, width:], out=self.kept)
-        np.subtract(1, np.square(n, out=to_h_n), out=to_h_n)  # 1 - n^2
-        np.multiply(np.subtract(cotangent, kept, out=to_n), to_h_n, out=to_n)
-        np.multiply(to_n, self.h_n[t], out=to_r_z[:, :width])
-        np.multiply(cotangent, self.changes[t], out=to_r_z[:, width:])
-        slope = np.square(r_z, out=self.slope)
-        np.multiply(to_r_z, np.subtract(r_z, slope, out=slope), out=to_r_z)  # y - y^2
-        np.multiply(to_n, r_z[:, :width], out=to_h_n)
-        to_both = np.matmul(to_r_z, self.to_both, out=self.inputs)
-        to_x = np.matmul(to_n, self.to_x_n, out=self.to_x)
-        np.add(to_x, to_both[:, :size], out=to_x)
-        to_memory = np.matmul(to_h_n, self.to_memory_n, out=self.to_memory)
-        np.add(to_memory, kept, out=to_memory)
-        return to_x, np.add(to_memory, to_both[:, size:], out=to_memory)
+            y = self.network(x)
+        return list(torch.autograd.grad(y, list(self.network.parameters()), cotangents))
 
 
 def array(parameter: Tensor) -> Array:

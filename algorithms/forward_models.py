@@ -10,19 +10,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from algorithms.adjoint import Array, GRUTape, PerceptronTape, Step
+from algorithms.adjoint import ALL, Array, PerceptronTape, aligned
+from algorithms.gru import GRUTape
+from algorithms.perceptron import backward, forward, relu_layers, set_gradients
 from bench.policy import mlp
+
+COLUMNS = 640  # samples at a time: what they take stays in the caches
 
 
 class ModelTape(Protocol):
-    """What a forward model computed along H steps of B rows (see `algorithms.adjoint`)."""
+    """What a forward model computed along H steps of B samples, which are columns (see `algorithms.adjoint`)."""
 
     def load(self) -> None:
         """Read the model's weights as they are now."""
         ...
 
-    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
-        """Return the change of state and the next memory at a step, or at all of them if there is no memory."""
+    def forward(self, t: int, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+        """Return the change of state and the next memory at a step; without a memory, or at `ALL` of them.
+
+        Args:
+            t: step.
+            x: state [S, B].
+            u: action [A, B].
+            memory: [W, B].
+        """
         ...
 
     def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
@@ -81,24 +92,24 @@ class GraphModelTape:
     def load(self) -> None:
         """Do nothing: every step asks the model itself."""
 
-    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+    def forward(self, t: int, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
         """Return change and memory; see `ModelTape`."""
-        if isinstance(t, slice):
+        if t == ALL:
             return np.stack([self.forward(i, *row, memory)[0] for i, row in enumerate(zip(x, u, strict=True))]), memory
         with torch.enable_grad():
-            leaves = [torch.tensor(part).requires_grad_() for part in (x, u, memory)]
+            leaves = [torch.tensor(part.T).requires_grad_() for part in (x, u, memory)]
             self.steps[t] = leaves, self.model(*leaves)
         change, following = self.steps[t][1]
-        return change.detach().numpy(), following.detach().numpy()
+        return change.detach().numpy().T, following.detach().numpy().T
 
     def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
         """Return the cotangents; see `ModelTape`."""
         leaves, outputs = self.steps[t]
-        cotangents = (torch.tensor(to_change), torch.tensor(to_memory))
+        cotangents = (torch.tensor(to_change.T), torch.tensor(to_memory.T))
         parts = torch.autograd.grad(
             outputs, leaves, cotangents, retain_graph=True, allow_unused=True, materialize_grads=True
         )
-        return parts[0].numpy(), parts[1].numpy(), parts[2].numpy()
+        return parts[0].numpy().T, parts[1].numpy().T, parts[2].numpy().T
 
 
 class BasicModel(ForwardModel):
@@ -117,7 +128,27 @@ class BasicModel(ForwardModel):
 
     def unroll(self, states: Tensor, actions: Tensor, memory: Tensor, done: Tensor) -> Tensor:
         """Return as `ForwardModel.unroll`, all steps at once."""
-        return self(states, actions, memory)[0]
+        layers = relu_layers(self.network)
+        assert layers is not None
+        samples = torch.cat([states, actions], -1).flatten(0, 1).T
+        changes = [forward(layers, block)[-1] for block in samples.split(COLUMNS, 1)]
+        return torch.cat(changes, 1).T.view_as(states)
+
+    @torch.no_grad()
+    def regress(self, x: Tensor, u: Tensor, target: Tensor) -> Tensor:
+        """Set the gradients of the mean squared error against changes of state; return it.
+
+        Args:
+            x: states [M, S].
+            u: actions [M, A].
+            target: [M, S].
+        """
+        layers = relu_layers(self.network)
+        assert layers is not None
+        values = forward(layers, torch.cat([x, u], -1).T)
+        error = values[-1].sub_(target.T)
+        set_gradients(layers, values, backward(layers, values, error * (2 / error.numel())))
+        return error.square_().mean()
 
     def record(self, horizon: int, batch: int) -> ModelTape:
         """Return as `ForwardModel.record`, without graphs."""
@@ -128,24 +159,27 @@ class BasicTape:
     """The tape of the basic model."""
 
     def __init__(self, model: BasicModel, horizon: int, batch: int):
-        self.size = model.state_size
+        size = model.state_size
         self.network = PerceptronTape(model.network, horizon, batch)
+        inputs, cotangent = self.network.inputs, self.network.at_input
+        self.states = [view[..., :size, :] for view in inputs]
+        self.actions = [view[..., size:, :] for view in inputs]
+        self.to_state, self.to_action = cotangent[:size], cotangent[size:]
 
     def load(self) -> None:
         """Read the weights."""
         self.network.load()
 
-    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+    def forward(self, t: int, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
         """Return change and memory; see `ModelTape`."""
-        inputs = self.network.inputs[t]
-        inputs[..., : self.size] = x
-        inputs[..., self.size :] = u
+        np.copyto(self.states[t], x)
+        np.copyto(self.actions[t], u)
         return self.network.run(t), memory
 
     def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
         """Return the cotangents; see `ModelTape`."""
-        to_input = self.network.pull(t, to_change)
-        return to_input[:, : self.size], to_input[:, self.size :], to_memory
+        self.network.pull(t, to_change)
+        return self.to_state, self.to_action, to_memory
 
 
 class AdvancedModel(ForwardModel):
@@ -222,16 +256,17 @@ class AdvancedTape:
             PerceptronTape(part, horizon, batch) for part in parts
         )
         self.cell = GRUTape(model.cell, horizon, batch)
-        self.ones = np.ones((batch, model.width), self.cell.n.dtype)
+        self.ones = aligned(model.width, batch, dtype=self.cell.n.dtype, value=1)
+        self.to_gate = aligned(model.width, batch, dtype=self.cell.n.dtype)
 
     def load(self) -> None:
         """Read the weights."""
         for part in (self.encoder, self.state_gate, self.action_gate, self.head, self.cell):
             part.load()
 
-    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+    def forward(self, t: int, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
         """Return change and memory; see `ModelTape`."""
-        if isinstance(t, slice):
+        if t == ALL:
             return np.stack([self.forward(i, *row, memory)[0] for i, row in enumerate(zip(x, u, strict=True))]), memory
         encoded = self.cell.forward(t, self.encoder.forward(t, x), memory if self.carried else self.ones)
         product = self.head.inputs[t]
@@ -241,8 +276,8 @@ class AdvancedTape:
     def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
         """Return the cotangents; see `ModelTape`."""
         to_product = self.head.pull(t, to_change)
-        p, q = self.state_gate.values[-1][t], self.action_gate.values[-1][t]
-        to_u = self.action_gate.pull(t, to_product * p)
+        p, q = self.state_gate.values[t], self.action_gate.values[t]
+        to_u = self.action_gate.pull(t, np.multiply(to_product, p, out=self.to_gate))
         to_encoded = self.state_gate.pull(t, np.multiply(to_product, q, out=to_product))
         if self.carried:
             np.add(to_encoded, to_memory, out=to_encoded)

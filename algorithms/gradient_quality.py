@@ -22,11 +22,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from algorithms.adjoint import Array, Step
+from algorithms.adjoint import Array
 from algorithms.forward_models import ForwardModel, ModelTape
-from algorithms.mgail import MGAIL, step_cost
-from algorithms.recursion import GaussianDraws, GaussianHead, Walk
+from algorithms.heads import GaussianDraws, GaussianHead, columns
+from algorithms.mgail import MGAIL
+from algorithms.recursion import Walk
 from algorithms.replay import Segment
+from algorithms.step_cost import step_cost
 from bench.errors import UserError
 
 Row = dict[str, Any]
@@ -39,7 +41,7 @@ class ExactHead(GaussianHead):
 
     def along(self, noise: Tensor) -> "ExactDraws":
         """Return the draws with this noise."""
-        return ExactDraws((self.sigma * noise).numpy(), self.low.numpy(), self.high.numpy())
+        return ExactDraws(columns(self.sigma * noise), self.low.numpy(), self.high.numpy())
 
 
 class ExactDraws(GaussianDraws):
@@ -71,15 +73,15 @@ class KnownJacobians(ForwardModel):
     def load(self) -> None:
         """Do nothing."""
 
-    def forward(self, t: Step, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
+    def forward(self, t: int, x: Array, u: Array, memory: Array) -> tuple[Array, Array]:
         """Return zeros, which nobody looks at where recorded states are followed."""
         return np.zeros_like(x), memory
 
     def pull(self, t: int, to_change: Array, to_memory: Array) -> tuple[Array, Array, Array]:
         """Return the cotangents; the change's lacks what stays as it is."""
-        size = to_change.shape[1]
-        both = np.einsum("bi,bij->bj", to_change, self.jacobians[t])
-        return both[:, :size] - to_change, both[:, size:], to_memory
+        size = len(to_change)
+        both = np.einsum("ib,bij->jb", to_change, self.jacobians[t])
+        return both[:size] - to_change, both[size:], to_memory
 
 
 @dataclass(frozen=True)
@@ -193,8 +195,8 @@ def by_recursion(algorithm: MGAIL, batch: Batch, horizon: int, model: ForwardMod
     segment = cut(batch.segment, horizon)
     walk = Walk(algorithm.learner.network, model, head)
     walk.forward(segment, segment.noise, fresh=False)
-    _, slope = algorithm.cost(torch.cat([walk.states, walk.actions], -1))
-    found = walk.backward(slope * batch.alive[:horizon], algorithm.config.gamma)
+    _, slope = algorithm.cost.along(walk.points)
+    found = walk.backward(slope * batch.alive[:horizon].transpose(1, 2).numpy(), algorithm.config.gamma)
     return torch.cat([part.flatten() for part in found.parameters])
 
 

@@ -15,25 +15,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import one_hot, sigmoid
+from torch.nn.functional import one_hot
 
-from algorithms.adjoint import Tape, record
 from algorithms.average import follow
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED
 from algorithms.discriminator import Discriminator
-from algorithms.forward_models import make_model
+from algorithms.forward_models import BasicModel, make_model
+from algorithms.heads import GaussianHead, GumbelHead, Head
 from algorithms.mgail_settings import MGAILConfig
 from algorithms.normalize import set_mixed_scale
-from algorithms.recursion import GaussianHead, GumbelHead, Head, Walk
+from algorithms.recursion import Walk
 from algorithms.replay import Segment, SequenceBuffer
+from algorithms.step_cost import StepCost
 from bench.algorithm import AlgorithmConfig, Metrics
 from bench.policy import Policy
 from bench.seeding import Streams
 from bench.tasks import Task
 from bench.trajectory import Demonstrations
 
-COST_ROWS = 320  # of D at a time: what a block takes stays in the caches
 _OF_TURNS = ("discriminator_loss", "discriminator_accuracy", "cost", "gradient_norm", "adjoint_norm")
 """Metrics that are NaN in a pass in which D or the policy does not learn."""
 
@@ -76,8 +76,7 @@ class MGAIL:
         self.demonstrations = demonstrations
         self.expert = self._expert_rows()
         self.walk = Walk(self.learner.network, self.model, self._head())
-        self._cost_tape: Tape | None = None
-        self._cost_rows = 0
+        self.cost = StepCost(self.discriminator.network, config.objective)
         if config.init == "bc":
             pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
         self.policy.load_state_dict(self.learner.state_dict())
@@ -185,8 +184,13 @@ class MGAIL:
             predicted = model.unroll(past.states, past.actions, memory, past.done)
             target = past.next_states - past.states
         else:
-            states, actions, next_states = self.buffer.transitions(config.model_batch, config.buffer_size)
-            predicted, target = model(states, actions, states[:, :0])[0], next_states - states
+            x, u, following = self.buffer.transitions(config.model_batch, config.buffer_size)
+            target = following - x
+            if isinstance(model, BasicModel):
+                loss = model.regress(x, u, target)
+                self.model_optimiser.step()
+                return loss.item()
+            predicted = model(x, u, x[:, :0])[0]
         loss = (predicted - target).square().mean()
         self.model_optimiser.zero_grad()
         loss.backward()
@@ -224,7 +228,7 @@ class MGAIL:
         segment, noise = self._segment()
         walk = self.walk
         walk.forward(segment, noise, config.segments == "fresh", config.correction_clip)
-        cost, slope = self.cost(torch.cat([walk.states, walk.actions], -1))
+        cost, slope = self.cost.along(walk.points)
         found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip)
         for parameter, part in zip(network.parameters(), found.parameters, strict=True):
             parameter.grad = part.div_(len(segment.states))  # of the mean over the steps
@@ -237,25 +241,6 @@ class MGAIL:
             "gradient_norm": norm.item(),
             "adjoint_norm": found.adjoint_norm.mean().item(),
         }
-
-    def cost(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the cost of (state, action) rows [H, B, S + A] -> [H, B], and its slope [H, B, S + A].
-
-        d(-log(1 - sigmoid(l)))/dl = D; dD/dl = D (1 - D).
-        """
-        flat = rows.flatten(0, 1).numpy()
-        size = min(COST_ROWS, len(flat))
-        if self._cost_tape is None or self._cost_rows != size:
-            self._cost_tape, self._cost_rows = record(self.discriminator.network, 1, size), size
-        tape = self._cost_tape
-        tape.load()
-        cost, slope = torch.empty(len(flat), 1), np.empty_like(flat)
-        for first in [*range(0, len(flat) - size, size), len(flat) - size]:
-            block = slice(first, first + size)
-            logits = torch.from_numpy(tape.forward(0, flat[block]))
-            cost[block], of_logits = step_cost(logits, self.config.objective)
-            slope[block] = tape.pull(0, of_logits.numpy())
-        return cost.view(rows.shape[:-1]), torch.from_numpy(slope).view_as(rows)
 
     def act(self, observations: NDArray) -> NDArray:
         """Return deterministic actions of the reported policy."""
@@ -293,14 +278,3 @@ class MGAIL:
         self.batches.set_state(state["batches"])
         self.env_steps, self.iteration = state["env_steps"], state["iteration"]
         self.expert = self._expert_rows()  # its scale came with the policy
-
-
-def step_cost(logits: Tensor, objective: str) -> tuple[Tensor, Tensor]:
-    """Return a step's cost and its slope with respect to D's logit: [...] -> ([...], [...]).
-
-    ``paper``: c = D, dc/dl = D (1 - D).  ``cross_entropy``: c = -log(1 - D) = softplus(l), dc/dl = D.
-    """
-    d = sigmoid(logits)
-    if objective == "paper":
-        return d, d * (1 - d)
-    return torch.nn.functional.softplus(logits), d

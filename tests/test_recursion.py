@@ -7,9 +7,10 @@ from torch.nn.functional import one_hot, softplus
 
 from algorithms.adjoint import record
 from algorithms.forward_models import AdvancedModel, BasicModel, ForwardModel
-from algorithms.mgail import step_cost
-from algorithms.recursion import GaussianHead, GumbelHead, Walk
+from algorithms.heads import GaussianHead, GumbelHead, columns
+from algorithms.recursion import Walk
 from algorithms.replay import Segment
+from algorithms.step_cost import StepCost, step_cost
 from bench.policy import mlp
 
 H, B, S, A, K = 7, 5, 4, 3, 3
@@ -165,7 +166,7 @@ def test_recursion_equals_unrolled_autograd(policy_kind, model_kind, discrete, k
     logits = discriminator(rows).squeeze(-1)
     (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), "cross_entropy")[1])
     entropy = ENTROPY if discrete else 0.0
-    actual = walk.backward(slope, GAMMA, entropy).parameters
+    actual = walk.backward(columns(slope), GAMMA, entropy).parameters
 
     assert max(g.abs().max() for g in expected) > 1e-3
     for mine, reference in zip(actual, expected, strict=True):
@@ -188,8 +189,8 @@ def test_pullbacks_of_any_sequence_of_layers(layers):
     expected = torch.autograd.grad(network(leaf), leaf, cotangent)[0]
     given = x.clone()
     tape = record(network, 2, B)
-    torch.testing.assert_close(torch.from_numpy(tape.forward(1, given.numpy())), network(x))
-    torch.testing.assert_close(torch.from_numpy(tape.pull(1, cotangent.numpy())), expected)
+    torch.testing.assert_close(torch.from_numpy(tape.forward(1, given.numpy().T).T), network(x))
+    torch.testing.assert_close(torch.from_numpy(tape.pull(1, cotangent.numpy().T).T), expected)
     assert torch.equal(given, x)
 
 
@@ -223,7 +224,7 @@ def test_all_kinds_of_segments_agree_on_the_policys_own_data(discrete, bound):
         zeros,
         *[zeros[:0]] * 3,
     )
-    slope = torch.randn(H, B, S + A)
+    slope = torch.randn(H, S + A, B).numpy()
     inferred = noise
     if not discrete and bound > 1:
         with torch.no_grad():
@@ -244,7 +245,7 @@ def test_adjoint_clip_bounds_every_sample():
     head = GaussianHead(torch.ones(A), torch.full((A,), -9.0), torch.full((A,), 9.0))
     segment = make_segment(False, False)
     walk = walk_of(policy, model, head, segment, segment.noise, False)
-    norms = walk.backward(100 * torch.randn(H, B, S + A), GAMMA, adjoint_clip=2.0).adjoint_norm
+    norms = walk.backward(100 * torch.randn(H, S + A, B).numpy(), GAMMA, adjoint_clip=2.0).adjoint_norm
     assert torch.all(norms <= 2.0 + 1e-9)
     assert torch.all(norms > 1.9)
 
@@ -288,7 +289,7 @@ def test_descent_moves_towards_the_expert_in_one_dimension():
         logits = discriminator(rows).squeeze(-1)
         for objective in ("paper", "cross_entropy"):
             (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), objective)[1], retain_graph=True)
-            found = walk.backward(slope, GAMMA)
+            found = walk.backward(columns(slope), GAMMA)
             assert found.outputs.item() > 0
         with torch.no_grad():
             for parameter, slope in zip(policy.parameters(), found.parameters, strict=True):
@@ -318,8 +319,32 @@ def test_figure_2_half_plane():
     head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
     ones, zeros = torch.ones(2, 1, 1), torch.zeros(2, 1, 1)
     segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
-    slope = torch.cat([ones, zeros], -1)  # dc/ds = 1, dc/da = 0 at both steps
+    slope = torch.cat([ones, zeros], 1).numpy()  # dc/ds = 1, dc/da = 0 at both steps
     model_based = walk_of(policy, Known(), head, segment, zeros, False).backward(slope, 1.0).outputs
     model_free = walk_of(policy, Ignorant(), head, segment, zeros, False).backward(slope, 1.0).outputs
     assert torch.equal(model_free, torch.zeros(2, 1, 1))
     assert torch.equal(model_based, torch.tensor([1.0, 0.0]).view(2, 1, 1))  # a_0 moves s_1; a_1 moves nothing counted
+
+
+@pytest.mark.parametrize("horizon", [3, 130])  # in one block, and in several of which the last two overlap
+@pytest.mark.parametrize("objective", ["paper", "cross_entropy"])
+def test_cost_along_a_walk_equals_autograd(objective, horizon):
+    network = mlp([S + A, 12, 8, 1], generator=torch.Generator().manual_seed(0))
+    points = torch.randn(horizon, S + A, B)
+    rows = points.transpose(1, 2).requires_grad_()
+    expected, _ = step_cost(network(rows).squeeze(-1), objective)
+    (slopes,) = torch.autograd.grad(expected.sum(), rows)
+    for _ in range(2):
+        cost, slope = StepCost(network, objective).along(points.numpy())
+    torch.testing.assert_close(cost.double(), expected.detach(), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(torch.from_numpy(slope), slopes.transpose(1, 2), rtol=1e-10, atol=1e-12)
+
+
+def test_regression_of_the_basic_model_equals_autograd():
+    model = make_model("basic")
+    x, u, target = torch.randn(20, S), torch.randn(20, A), torch.randn(20, S)
+    expected = (model(x, u, x[:, :0])[0] - target).square().mean()
+    gradients = torch.autograd.grad(expected, list(model.parameters()))
+    torch.testing.assert_close(model.regress(x, u, target), expected.detach(), rtol=1e-12, atol=0)
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
