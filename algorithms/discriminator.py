@@ -22,16 +22,16 @@ def discriminator_loss(agent_logits: Tensor, expert_logits: Tensor, expert_weigh
     return softplus(-agent_logits).mean() + expert_weight * softplus(expert_logits).mean()
 
 
-def gradient_penalty(network: nn.Module, x: Tensor) -> Tensor:
-    """Return the mean of max(0, |d logit / d x| - 1)^2 over points x [B, I]: slopes above one are charged."""
+def gradient_penalty(network: nn.Module, x: Tensor, free: float = 1.0) -> Tensor:
+    """Return the mean of max(0, |d logit / d x| - free)^2 over points x [B, I]: slopes above `free` are charged."""
     x = x.detach().requires_grad_()
     (slope,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
-    return (slope.norm(dim=-1) - 1).clamp_min(0).square().mean()
+    return (slope.norm(dim=-1) - free).clamp_min(0).square().mean()
 
 
 @torch.no_grad()
 def set_gradients(
-    layers: Sequence[nn.Linear], rows: Tensor, batch: int, expert_weight: float, penalty: float
+    layers: Sequence[nn.Linear], rows: Tensor, batch: int, expert_weight: float, penalty: float, free: float
 ) -> tuple[Tensor, Tensor]:
     """Set the gradients of `discriminator_loss` plus `penalty` times `gradient_penalty` for a ReLU perceptron.
 
@@ -46,6 +46,7 @@ def set_gradients(
         batch: B.
         expert_weight: w.
         penalty: weight of the penalty.
+        free: slope up to which it charges nothing.
 
     Returns:
         The logits [2 B], and the loss [].
@@ -62,9 +63,9 @@ def set_gradients(
     if len(rows) > pairs:
         slope = layers[0].weight.T @ cotangents[0][:, pairs:]
         norm = slope.norm(dim=0)
-        excess = (norm - 1).clamp_min_(0)
+        excess = (norm - free).clamp_min_(0)
         loss = loss + penalty * excess.square().mean()
-        passed = slope.mul_(excess / norm.clamp_min_(1) * (2 * penalty / batch))
+        passed = slope.mul_(excess / norm.clamp_min_(free) * (2 * penalty / batch))
         values[0] = torch.cat([rows[:pairs].T, passed], 1)
         for layer, value in zip(layers, values[1:-1], strict=False):
             points = value[:, pairs:]
@@ -100,12 +101,14 @@ class Discriminator:
         generator: torch.Generator,
         dropout: float = 0.0,
         expert_weight: float = 1.0,
+        slope: float = 1.0,
     ):
         self.network = mlp([inputs, *hidden, 1], generator=init)
         if dropout:
             self.network.insert(len(self.network) - 1, Dropout(dropout, generator))
         self.optimiser = torch.optim.Adam(self.network.parameters(), learning_rate, fused=True)
         self.penalty = penalty
+        self.slope = slope
         self.generator = generator
         self.expert_weight = expert_weight
 
@@ -120,7 +123,7 @@ class Discriminator:
             logits, loss = self._differentiate(agent, expert)
         else:
             rows = [agent, expert, self._between(agent, expert)] if self.penalty else [agent, expert]
-            logits, loss = set_gradients(layers, torch.cat(rows), batch, self.expert_weight, self.penalty)
+            logits, loss = set_gradients(layers, torch.cat(rows), batch, self.expert_weight, self.penalty, self.slope)
         self.optimiser.step()
         right = (logits[:batch] > 0).count_nonzero() + (logits[batch:] < 0).count_nonzero()
         return {"discriminator_loss": loss.item(), "discriminator_accuracy": right.item() / len(logits)}
@@ -135,7 +138,7 @@ class Discriminator:
         of_agent, of_expert = logits.chunk(2)
         loss = discriminator_loss(of_agent, of_expert, self.expert_weight)
         if self.penalty:
-            loss = loss + self.penalty * gradient_penalty(self.network, self._between(agent, expert))
+            loss = loss + self.penalty * gradient_penalty(self.network, self._between(agent, expert), self.slope)
         self.optimiser.zero_grad()
         loss.backward()
         return logits.detach(), loss.detach()

@@ -135,20 +135,22 @@ class BasicModel(ForwardModel):
         return torch.cat(changes, 1).T.view_as(states)
 
     @torch.no_grad()
-    def regress(self, x: Tensor, u: Tensor, target: Tensor) -> Tensor:
-        """Set the gradients of the mean squared error against changes of state; return it.
+    def regress(self, x: Tensor, u: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        """Set the gradients of the weighted mean squared error against changes of state; return it.
 
         Args:
             x: states [M, S].
             u: actions [M, A].
             target: [M, S].
+            weights: of the coordinates, [S].
         """
         layers = relu_layers(self.network)
         assert layers is not None
         values = forward(layers, torch.cat([x, u], -1).T)
         error = values[-1].sub_(target.T)
-        set_gradients(layers, values, backward(layers, values, error * (2 / error.numel())))
-        return error.square_().mean()
+        weighted = error * weights[:, None]
+        set_gradients(layers, values, backward(layers, values, weighted * (2 / error.numel())))
+        return weighted.mul_(error).mean()
 
     def record(self, horizon: int, batch: int) -> ModelTape:
         """Return as `ForwardModel.record`, without graphs."""

@@ -34,6 +34,7 @@ from bench.seeding import Streams
 from bench.tasks import Task
 from bench.trajectory import Demonstrations
 
+STILL = 0.01  # of the mean squared change: f is not to spend itself on coordinates that move less
 _OF_TURNS = ("discriminator_loss", "discriminator_accuracy", "cost", "gradient_norm", "adjoint_norm")
 """Metrics that are NaN in a pass in which D or the policy does not learn."""
 
@@ -67,12 +68,14 @@ class MGAIL:
             streams.torch("penalty"),
             config.discriminator_dropout,
             config.expert_weight,
+            config.discriminator_slope,
         )
         self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
         self.policy_optimiser = torch.optim.Adam(self.learner.network.parameters(), config.policy_rate, fused=True)
         self.buffer = SequenceBuffer(
             max(config.buffer_size, config.warmup_steps), config.num_envs, states, actions, streams.numpy("segments")
         )
+        self.squares: Tensor | None = None
         self.demonstrations = demonstrations
         self.expert = self._expert_rows()
         self.walk = Walk(self.learner.network, self.model, self._head())
@@ -187,15 +190,27 @@ class MGAIL:
             x, u, following = self.buffer.transitions(config.model_batch, config.buffer_size)
             target = following - x
             if isinstance(model, BasicModel):
-                loss = model.regress(x, u, target)
+                loss = model.regress(x, u, target, self._weights(target))
                 self.model_optimiser.step()
                 return loss.item()
             predicted = model(x, u, x[:, :0])[0]
-        loss = (predicted - target).square().mean()
+        weights = self._weights(target)
+        loss = (weights * (predicted - target).square()).mean()
         self.model_optimiser.zero_grad()
         loss.backward()
         self.model_optimiser.step()
         return loss.item()
+
+    def _weights(self, changes: Tensor) -> Tensor:
+        """Return what squared errors of f count, [S]: one over the mean squared changes so far (recent ones more).
+
+        Otherwise a few coordinates that jump (contact forces, velocities at an impact) take all of f.
+        """
+        squares = changes.flatten(0, -2).square().mean(0)
+        if not self.config.model_weighted:
+            return torch.ones_like(squares)
+        self.squares = squares if self.squares is None else torch.lerp(self.squares, squares, 0.01)
+        return 1 / (self.squares + STILL * self.squares.mean())
 
     def _update_discriminator(self, fraction: float) -> Metrics:
         """Line 7: one step of D, half agent, half expert."""
@@ -262,6 +277,7 @@ class MGAIL:
         return {name: part.state_dict() for name, part in self._parts().items()} | {
             "env": self.env.save_state(),
             "observations": self.observations,
+            "squares": self.squares,
             "actions": self.actions.get_state(),
             "batches": self.batches.get_state(),
             "env_steps": self.env_steps,
@@ -273,7 +289,7 @@ class MGAIL:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.env.restore_state(state["env"])
-        self.observations = state["observations"]
+        self.observations, self.squares = state["observations"], state["squares"]
         self.actions.set_state(state["actions"])
         self.batches.set_state(state["batches"])
         self.env_steps, self.iteration = state["env_steps"], state["iteration"]

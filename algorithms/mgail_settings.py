@@ -47,6 +47,9 @@ class MGAILConfig(AlgorithmConfig):
     batch_size: int = Field(64, gt=0, description="segments per policy step [code: 70]")
     model_steps: int = Field(1, gt=0, description="steps of f per pass [ours: per task]")
     model_batch: int = Field(256, gt=0, description="transitions per model step [ours]")
+    model_weighted: bool = Field(
+        True, description="errors of f count relative to how far a coordinate moves [ours: else contact forces take f]"
+    )
     model_width: int = Field(200, gt=0, description="width of the forward model [ours: basic 200; code: 100]")
     discriminator_batch: int = Field(128, gt=0, description="agent and expert rows per D step, each [ours]")
     discriminator_hidden: tuple[PositiveInt, ...] = Field((200, 100), description="hidden layers of D [code]")
@@ -60,7 +63,10 @@ class MGAILConfig(AlgorithmConfig):
     discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
     segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
     gradient_penalty: float = Field(
-        10.0, ge=0, description="weight of D's slopes above one [ours: D saturates without]"
+        10.0, ge=0, description="weight of D's slopes above `discriminator_slope` [ours: D saturates without]"
+    )
+    discriminator_slope: float = Field(
+        1.0, gt=0, description="slope of D's logit that goes uncharged [ours: per task, the steeper the sooner D saturates]"
     )
     adjoint_clip: float = Field(10.0, gt=0, description="largest norm of a sample's j_s [ours: adjoints explode]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
@@ -103,7 +109,7 @@ class MGAILConfig(AlgorithmConfig):
             idle |= {"batch_size", "segment_age"}
         if self.signal != LEARNED:
             training = ("rate", "batch", "age")
-            idle |= {"scale", "gradient_penalty", "expert_weight", *(f"discriminator_{name}" for name in training)}
+            idle |= {"scale", "gradient_penalty", "discriminator_slope", "expert_weight", *(f"discriminator_{name}" for name in training)}
         return idle | ({"init_steps"} if self.init == "random" else set())
 
     @model_validator(mode="after")
@@ -207,6 +213,7 @@ AUTHORS: dict[str, Any] = {
     "model_batch": 70,
     "model_rate": 1e-4,
     "model_steps": 1,
+    "model_weighted": False,
     "discriminator_hidden": (200, 100),
     "discriminator_batch": 70,
     "discriminator_age": 50_000,
