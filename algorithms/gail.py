@@ -20,10 +20,11 @@ from algorithms.baseline import Baseline, BaselineConfig
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED, NEEDS_DEMONSTRATIONS, signal_field
 from algorithms.discriminator import Discriminator
+from algorithms.heads import distribution
 from algorithms.normalize import set_mixed_scale
 from algorithms.reinforce import Reinforce, ReinforceConfig
 from algorithms.rollout import Collector, Rollout
-from algorithms.trpo import TRPO, TRPOConfig, distribution
+from algorithms.trpo import TRPO, TRPOConfig
 from bench.algorithm import AlgorithmConfig, Metrics
 from bench.policy import Policy
 from bench.seeding import Streams

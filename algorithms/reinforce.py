@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor
 
 from algorithms.baseline import Baseline, BaselineConfig
+from algorithms.heads import distribution
 from algorithms.rollout import Rollout
-from algorithms.trpo import distribution
 from bench.algorithm import Metrics
 from bench.policy import Policy
 
