@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import sigmoid, softplus
 
+from algorithms import perceptron
 from bench.policy import mlp
 
 
@@ -21,31 +22,56 @@ def discriminator_loss(agent_logits: Tensor, expert_logits: Tensor, expert_weigh
     return softplus(-agent_logits).mean() + expert_weight * softplus(expert_logits).mean()
 
 
-def input_slope(network: nn.Module, x: Tensor) -> Tensor:
-    """Return d logit / d x at points x [B, I] -> [B, I], differentiable with respect to the weights.
-
-    For a ReLU perceptron W3 relu(W2 relu(W1 x)) it is the product W3 diag(on2) W2 diag(on1) W1, and which units are on
-    does not depend on small changes of the weights; anything else is differentiated twice.
-    """
-    if isinstance(network, nn.Sequential) and all(isinstance(layer, nn.Linear | nn.ReLU) for layer in network):
-        with torch.no_grad():
-            on = []
-            for layer in list(network)[:-1]:
-                x = layer(x)
-                if isinstance(layer, nn.ReLU):
-                    on.append((x > 0).to(x.dtype))
-        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-        slope = linear[-1].weight
-        for layer, mask in zip(linear[-2::-1], on[::-1], strict=True):
-            slope = (slope * mask) @ layer.weight
-        return slope
-    x = x.detach().requires_grad_()
-    return torch.autograd.grad(network(x).sum(), x, create_graph=True)[0]
-
-
 def gradient_penalty(network: nn.Module, x: Tensor) -> Tensor:
     """Return the mean of max(0, |d logit / d x| - 1)^2 over points x [B, I]: slopes above one are charged."""
-    return (input_slope(network, x).norm(dim=-1) - 1).clamp_min(0).square().mean()
+    x = x.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
+    return (slope.norm(dim=-1) - 1).clamp_min(0).square().mean()
+
+
+@torch.no_grad()
+def set_gradients(
+    layers: Sequence[nn.Linear], rows: Tensor, batch: int, expert_weight: float, penalty: float
+) -> tuple[Tensor, Tensor]:
+    """Set the gradients of `discriminator_loss` plus `penalty` times `gradient_penalty` for a ReLU perceptron.
+
+    Which units are on does not depend on small changes of the weights, so a point's slope W1' on1 W2' on2 W3' is what
+    backpropagation of ones gives, and the slope's own gradient is one more way forwards: with q = dP / d slope in the
+    place of the input, no biases and the same units on, every layer's weights get <cotangent, value> as ever. Points of
+    the penalty therefore go through all products along with the pairs; only their values are exchanged in between.
+
+    Args:
+        layers: of D.
+        rows: [2 B, I] agent rows, then expert rows; or [3 B, I], points of the penalty behind them.
+        batch: B.
+        expert_weight: w.
+        penalty: weight of the penalty.
+
+    Returns:
+        The logits [2 B], and the loss [].
+    """
+    values = perceptron.forward(layers, rows.T)
+    pairs = 2 * batch
+    logits = values[-1][0, :pairs]
+    agent, expert = logits.split(batch)
+    loss = discriminator_loss(agent, expert, expert_weight)
+    cotangent = torch.ones_like(values[-1])
+    torch.mul(sigmoid(-agent), -1 / batch, out=cotangent[0, :batch])
+    torch.mul(sigmoid(expert), expert_weight / batch, out=cotangent[0, batch:pairs])
+    cotangents = perceptron.backward(layers, values, cotangent)
+    if len(rows) > pairs:
+        slope = layers[0].weight.T @ cotangents[0][:, pairs:]
+        norm = slope.norm(dim=0)
+        excess = (norm - 1).clamp_min_(0)
+        loss = loss + penalty * excess.square().mean()
+        passed = slope.mul_(excess / norm.clamp_min_(1) * (2 * penalty / batch))
+        values[0] = torch.cat([rows[:pairs].T, passed], 1)
+        for layer, value in zip(layers, values[1:-1], strict=False):
+            points = value[:, pairs:]
+            passed = perceptron.masked(layer.weight @ passed, points)
+            points.copy_(passed)
+    perceptron.set_gradients(layers, values, cotangents, pairs)
+    return logits, loss
 
 
 class Dropout(nn.Module):
@@ -89,17 +115,30 @@ class Discriminator:
 
     def update(self, agent: Tensor, expert: Tensor) -> dict[str, float]:
         """Take one step on equally many agent and expert rows [B, I]; the penalty acts on lines between them."""
-        agent_logits, expert_logits = self.logits(torch.cat([agent, expert])).chunk(2)
-        loss = discriminator_loss(agent_logits, expert_logits, self.expert_weight)
+        layers, batch = perceptron.relu_layers(self.network), len(agent)
+        if layers is None:
+            logits, loss = self._differentiate(agent, expert)
+        else:
+            rows = [agent, expert, self._between(agent, expert)] if self.penalty else [agent, expert]
+            logits, loss = set_gradients(layers, torch.cat(rows), batch, self.expert_weight, self.penalty)
+        self.optimiser.step()
+        right = (logits[:batch] > 0).count_nonzero() + (logits[batch:] < 0).count_nonzero()
+        return {"discriminator_loss": loss.item(), "discriminator_accuracy": right.item() / len(logits)}
+
+    def _between(self, agent: Tensor, expert: Tensor) -> Tensor:
+        """Return a random point on the line between every two rows [B, I]."""
+        return torch.lerp(expert, agent, torch.empty(len(agent), 1).uniform_(generator=self.generator))
+
+    def _differentiate(self, agent: Tensor, expert: Tensor) -> tuple[Tensor, Tensor]:
+        """Set the gradients by autograd, which knows any network; return logits [2 B] and the loss []."""
+        logits = self.logits(torch.cat([agent, expert]))
+        of_agent, of_expert = logits.chunk(2)
+        loss = discriminator_loss(of_agent, of_expert, self.expert_weight)
         if self.penalty:
-            mix = torch.empty(len(agent), 1).uniform_(generator=self.generator)
-            loss = loss + self.penalty * gradient_penalty(self.network, torch.lerp(expert, agent, mix))
+            loss = loss + self.penalty * gradient_penalty(self.network, self._between(agent, expert))
         self.optimiser.zero_grad()
         loss.backward()
-        self.optimiser.step()
-        with torch.no_grad():
-            accuracy = ((agent_logits > 0).float().mean() + (expert_logits < 0).float().mean()) / 2
-        return {"discriminator_loss": loss.item(), "discriminator_accuracy": accuracy.item()}
+        return logits.detach(), loss.detach()
 
     def state_dict(self) -> dict[str, object]:
         """Return weights, optimiser and generator."""

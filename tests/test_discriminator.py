@@ -2,10 +2,12 @@
 
 import math
 
+import pytest
 import torch
 from torch import nn
 
-from algorithms.discriminator import Discriminator, Dropout, discriminator_loss, gradient_penalty, input_slope
+from algorithms.discriminator import Discriminator, Dropout, discriminator_loss, gradient_penalty, set_gradients
+from algorithms.perceptron import relu_layers
 from bench.policy import mlp
 
 
@@ -37,27 +39,61 @@ def test_penalty_by_hand():
     assert gradient_penalty(network, torch.zeros(1, 2)).item() == 0
 
 
-def test_closed_form_slope_and_its_gradient_equal_double_backward():
-    network = mlp([5, 16, 8, 1], generator=torch.Generator().manual_seed(0)).double()
-    x = torch.randn(32, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    leaf = x.clone().requires_grad_()
-    (expected,) = torch.autograd.grad(network(leaf).sum(), leaf, create_graph=True)
-    actual = input_slope(network, x)
-    torch.testing.assert_close(actual, expected)
-    weights = [layer.weight for layer in network if isinstance(layer, nn.Linear)]
-    for mine, reference in zip(
-        torch.autograd.grad(actual.norm(dim=-1).sum(), weights),
-        torch.autograd.grad(expected.norm(dim=-1).sum(), weights),
-        strict=True,
-    ):
-        torch.testing.assert_close(mine, reference)
+@pytest.mark.parametrize("penalty", [0.0, 10.0])
+@pytest.mark.parametrize("hidden", [(), (16,), (16, 8, 12)])
+def test_gradients_by_hand_equal_autograd(hidden, penalty):
+    generator = torch.Generator().manual_seed(0)
+    network = mlp([5, *hidden, 1], generator=generator).double()
+    for parameter in network.parameters():  # slopes on both sides of one
+        parameter.data *= 1.7 + len(hidden) / 3
+    agent, expert, between = torch.randn(3, 32, 5, dtype=torch.float64, generator=generator)
+    logits = network(torch.cat([agent, expert])).squeeze(-1)
+    expected = discriminator_loss(*logits.chunk(2), 0.8) + penalty * gradient_penalty(network, between)
+    gradients = torch.autograd.grad(expected, list(network.parameters()))
+    leaf = between.clone().requires_grad_()
+    slopes = torch.autograd.grad(network(leaf).sum(), leaf)[0].norm(dim=-1)
+    assert not hidden or slopes.min() < 1 < slopes.max()
+
+    layers = relu_layers(network)
+    rows = torch.cat([agent, expert, between] if penalty else [agent, expert])
+    mine, loss = set_gradients(layers, rows, 32, 0.8, penalty)
+    torch.testing.assert_close(mine, logits.detach(), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=1e-12)
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
 
 
-def test_general_network_is_differentiated_twice():
+def test_a_dead_discriminator_has_finite_gradients():
+    """Where no unit is on the slope is zero, and its norm has no derivative."""
+    network = mlp([2, 4, 1], generator=torch.Generator().manual_seed(0))
+    network[0].bias.data.fill_(-99.0)
+    set_gradients(relu_layers(network), torch.randn(9, 2), 3, 1.0, 10.0)
+    assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("penalty", [0.0, 10.0])
+def test_both_ways_of_an_update_agree(penalty, monkeypatch):
+    """The general way, by autograd, draws the same random numbers and takes the same step."""
+    first, second = (
+        Discriminator(4, (16, 8), 1e-2, penalty, *(torch.Generator().manual_seed(seed) for seed in (0, 1)))
+        for _ in range(2)
+    )
+    agent, expert = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(2))
+    metrics = [first.update(agent, expert) for _ in range(3)]
+    monkeypatch.setattr("algorithms.perceptron.relu_layers", lambda network: None)
+    assert metrics == [pytest.approx(second.update(agent, expert), rel=1e-4) for _ in range(3)]
+    for mine, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
+def test_penalty_of_a_general_network():
     network = mlp([3, 8, 1], "tanh", torch.Generator().manual_seed(0))
+    network[0].weight.data *= 4
     x = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
     jacobian = torch.func.vmap(torch.func.jacrev(lambda row: network(row).squeeze(-1)))(x)
-    torch.testing.assert_close(input_slope(network, x), jacobian)
+    expected = (jacobian.norm(dim=-1) - 1).clamp_min(0).square().mean()
+    assert expected > 0
+    torch.testing.assert_close(gradient_penalty(network, x), expected)
 
 
 def test_training_raises_the_logit_of_the_agent():
