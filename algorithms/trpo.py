@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from algorithms.baseline import Baseline, BaselineConfig
+from algorithms.baseline import Baseline, BaselineConfig, explained_variance
 from algorithms.heads import Categorical, Gaussian, Head, Metric
 from algorithms.jacobian import Perceptron
 from algorithms.rollout import Rollout
@@ -91,8 +91,8 @@ class TRPO:
         advantages, targets = self.baseline.advantages(self.policy, rollout, rewards, self.config.gae_lambda)
         x = rollout.x.flatten(0, 1)
         metrics = self.step(x, rollout.actions.flatten(0, 1), torch.from_numpy(advantages).float().flatten())
-        explained = self.baseline.fit(x, torch.from_numpy(targets).float().flatten())
-        return metrics | {"explained_variance": explained}
+        self.baseline.fit(x, torch.from_numpy(targets).float().flatten())
+        return metrics | {"explained_variance": explained_variance(advantages, targets)}
 
     @torch.no_grad()
     def step(self, x: Tensor, actions: Tensor, advantages: Tensor) -> Metrics:

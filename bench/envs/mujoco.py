@@ -41,8 +41,8 @@ def unwarned() -> Iterator[None]:
 def _load(path: Path) -> mujoco.MjModel:
     """Compile one of Gymnasium's models.
 
-    A model of one tree is at most one island of constraints: looking for islands changes no bit, and takes 3 to 9 % of a
-    step.
+    A model of one tree is at most one island of constraints: looking for islands changes no bit, and takes 3 to 9 % of
+    a step.
     """
     model = mujoco.MjModel.from_xml_path(str(path))
     if model.ntree == 1:
