@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 
 class Perceptron:
-    """Memory for up to `rows` inputs of a network: linear layers, a ReLU or a tanh between any two of them.
+    """A network at M inputs: linear layers, a ReLU or a tanh between any two of them.
 
-    `forward` comes first; what a method returns is overwritten by its next call.
+    The order of calls is `load`, `forward`, `linearise` (or `restrict` for all three), then `pull` and `push`; what a
+    method returns is overwritten by the next one.
     """
 
     def __init__(self, network: nn.Sequential, rows: int):
@@ -26,17 +27,10 @@ class Perceptron:
         self.sizes = [n * k for n, k in self.shapes]
         self.weights: Sequence[Tensor] = []
         dtype = self.layers[0].weight.dtype
-        self._inputs = [torch.ones(rows, k, dtype=dtype) for _, k in self.shapes]
-        self._slopes = [torch.empty(rows, n, dtype=dtype) for n, _ in self.shapes[:-1]]
-        self._values = [torch.empty(rows, n, dtype=dtype) for n, _ in self.shapes]
+        self.inputs = [torch.ones(rows, k, dtype=dtype) for _, k in self.shapes]
+        self.slopes = [torch.empty(rows, n, dtype=dtype) for n, _ in self.shapes[:-1]]
+        self.values = [torch.empty(rows, n, dtype=dtype) for n, _ in self.shapes]
         self._one = torch.ones((), dtype=dtype)
-        self.use(rows)
-
-    def use(self, rows: int) -> None:
-        """Work on so many rows from now on."""
-        self.inputs = [memory[:rows] for memory in self._inputs]
-        self.slopes = [memory[:rows] for memory in self._slopes]
-        self.values = [memory[:rows] for memory in self._values]
 
     @property
     def size(self) -> int:
@@ -58,10 +52,13 @@ class Perceptron:
             layer.weight.copy_(matrix[:, :-1])
             layer.bias.copy_(matrix[:, -1])
 
-    def forward(self, weights: Sequence[Tensor], x: Tensor) -> Tensor:
-        """Return the output for weights as of `matrices`, which are not copied: [M, I] -> [M, O]."""
-        self.weights = weights
+    def load(self, x: Tensor) -> None:
+        """Take inputs [M, I]."""
         self.inputs[0][:, :-1] = x
+
+    def forward(self, weights: Sequence[Tensor]) -> Tensor:
+        """Return the output [M, O] for weights as of `matrices`, which are not copied."""
+        self.weights = weights
         for i, (weight, inputs) in enumerate(zip(weights[:-1], self.inputs, strict=False)):
             value = torch.mm(inputs, weight.T, out=self.values[i])
             self.inputs[i + 1][:, :-1] = value.tanh_() if self.tanh else value.clamp_min_(0)
@@ -76,7 +73,7 @@ class Perceptron:
                 torch.gt(value, 0, out=slope)
 
     def restrict(self, whole: "Perceptron", rows: Tensor) -> None:
-        """Take over what `whole` has computed for some of its rows [M]: all that `pull` and `push` need."""
+        """Take over what `whole` has computed for some of its rows [M], which `pull` and `push` need."""
         self.weights = whole.weights
         for mine, theirs in zip(self.inputs + self.slopes, whole.inputs + whole.slopes, strict=True):
             torch.index_select(theirs, 0, rows, out=mine)

@@ -100,7 +100,8 @@ class TRPO:
         config, batch, sample = self.config, *self._memory(len(x))
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
         old = self._parameters()
-        output = batch.forward(batch.matrices(old[: batch.size]), x)
+        batch.load(x)
+        output = batch.forward(batch.matrices(old[: batch.size]))
         batch.linearise()
         head = self._head(output, old[batch.size :], actions)
         # The sample is taken before `pull` and the line search overwrite the memory of the batch.
@@ -113,17 +114,17 @@ class TRPO:
         product = fisher_product(sample, head.metric(rows), config.cg_damping)
         direction, image = conjugate_gradient(product, gradient, config.cg_iterations)
         full = direction * torch.sqrt(2 * config.max_kl / (direction @ image).clamp(min=1e-12))
-        return {**self._search(x, head, advantages, old, full), "entropy": head.entropy()}
+        return {**self._search(head, advantages, old, full), "entropy": head.entropy()}
 
-    def _search(self, x: Tensor, head: Head, advantages: Tensor, old: Tensor, full: Tensor) -> Metrics:
+    def _search(self, head: Head, advantages: Tensor, old: Tensor, full: Tensor) -> Metrics:
         """Shrink a step [P + A] until it keeps the bound and improves; take it, or none at all."""
         scale, batch = 1.0, self.batch
         new = torch.empty_like(old)
         for _ in range(TRIES):
             torch.add(old, full, alpha=scale, out=new)
-            output = batch.forward(batch.matrices(new[: batch.size]), x)
+            output = batch.forward(batch.matrices(new[: batch.size]))
             kl, log_ratio = head.compare(output, new[batch.size :])
-            improvement = (torch.expm1(log_ratio) @ advantages).item() / len(x)
+            improvement = (torch.expm1(log_ratio) @ advantages).item() / len(advantages)
             if improvement > 0 and kl <= self.config.max_kl:
                 batch.write(new[: batch.size])
                 if not self.policy.discrete:

@@ -68,7 +68,8 @@ def double_batch(discrete, activation):
     vector = torch.empty(network.size, dtype=torch.float64)
     with torch.no_grad():
         network.read(vector)
-        output = network.forward(network.matrices(vector), x)
+        network.load(x)
+        output = network.forward(network.matrices(vector))
         network.linearise()
         torch.testing.assert_close(output, policy(x), rtol=1e-12, atol=1e-12)
         head = head_of(policy, output, actions)
@@ -106,12 +107,14 @@ def test_fisher_product_of_some_rows_of_a_batch(discrete, activation):
     vector = torch.randn(network.size + (0 if discrete else 3), dtype=torch.float64)
     with torch.no_grad():
         sample.restrict(network, rows)
-        output = alone.forward(network.weights, x[rows])
+        alone.load(x[rows])
+        output = alone.forward(network.weights)
         alone.linearise()
         actions = torch.zeros(4, dtype=torch.int64) if discrete else output
         expected = fisher_product(alone, head_of(policy, output, actions).metric(torch.arange(4)))(vector).clone()
         network.pull(torch.ones(30, 3, dtype=torch.float64), [torch.empty(*shape).double() for shape in network.shapes])
-        network.forward(network.weights, x + 1)
+        network.load(x + 1)
+        network.forward(network.weights)
         image = fisher_product(sample, head.metric(rows))(vector)
     torch.testing.assert_close(image, expected, rtol=1e-12, atol=1e-14)
 
@@ -124,7 +127,8 @@ def test_jacobian_products_are_finite_differences(discrete, activation):
     image = torch.empty_like(vector)
     with torch.no_grad():
         network.read(vector)
-        ends = [other.forward(other.matrices(vector + sign * 1e-6 * change), x).clone() for sign in (1, -1)]
+        other.load(x)
+        ends = [other.forward(other.matrices(vector + sign * 1e-6 * change)).clone() for sign in (1, -1)]
         tangent = network.push(network.matrices(change)).clone()
         network.pull(cotangent, network.matrices(image))
     torch.testing.assert_close(tangent, (ends[0] - ends[1]) / 2e-6, rtol=1e-6, atol=1e-7)
