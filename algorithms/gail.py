@@ -108,7 +108,8 @@ TRPO_TUNED = _for_tasks(
     _MUJOCO,
     cartpole={"iterations": 40},
     mountaincar={"gae_lambda": 1.0},  # a bootstrapped advantage hardly ever credits the first push
-    hopper={"steps": 64, "iterations": 400},  # small batches arrive in half of the environment steps
+    # small batches arrive in half of the environment steps
+    hopper={"steps": 64, "iterations": 400, "fisher_samples": 500, "discriminator_batch": 128},
 )
 REINFORCE_TUNED = _for_tasks(
     _CLASSIC
