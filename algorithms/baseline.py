@@ -53,6 +53,11 @@ def gae(
     return advantages
 
 
+def explained_variance(advantages: NDArray, targets: NDArray) -> float:
+    """Return the share of the targets' variance that V explains: advantages are what V leaves of its targets."""
+    return 1 - float(advantages.var() / max(targets.var(), 1e-8))
+
+
 @torch.no_grad()
 def regress(network: nn.Sequential, x: Tensor, targets: Tensor) -> None:
     """Set the gradients of the mean of (network(x) - targets)^2, for a tanh perceptron, x [B, S] and targets [B].
@@ -118,18 +123,14 @@ class Baseline:
         )
         return estimates, estimates + values
 
-    def fit(self, x: Tensor, targets: Tensor) -> float:
-        """Regress on targets [M] for x [M, S]; return the explained variance of the targets before the fit."""
-        with torch.no_grad():
-            residual = targets - self.network(x).squeeze(-1) / (1 - self.config.gamma)
-            explained = 1 - (residual.var() / targets.var().clamp(min=1e-8)).item()
+    def fit(self, x: Tensor, targets: Tensor) -> None:
+        """Regress on targets [M] for x [M, S]."""
         scaled, size = targets * (1 - self.config.gamma), self.config.value_batch
         for _ in range(self.config.value_epochs):
             order = torch.randperm(len(x), generator=self.generator)
             for inputs, outputs in zip(x[order].split(size), scaled[order].split(size), strict=True):
                 regress(self.network, inputs, outputs)
                 self.optimizer.step()
-        return explained
 
     def state_dict(self) -> dict[str, Any]:
         """Return weights, optimiser and generator."""

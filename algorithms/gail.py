@@ -20,10 +20,11 @@ from algorithms.baseline import Baseline, BaselineConfig
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED, NEEDS_DEMONSTRATIONS, signal_field
 from algorithms.discriminator import Discriminator
+from algorithms.likelihood import distribution
 from algorithms.normalize import set_mixed_scale
 from algorithms.reinforce import Reinforce, ReinforceConfig
 from algorithms.rollout import Collector, Rollout
-from algorithms.trpo import TRPO, TRPOConfig, distribution
+from algorithms.trpo import TRPO, TRPOConfig
 from bench.algorithm import AlgorithmConfig, Metrics
 from bench.policy import Policy
 from bench.seeding import Streams
@@ -107,7 +108,8 @@ TRPO_TUNED = _for_tasks(
     _MUJOCO,
     cartpole={"iterations": 40},
     mountaincar={"gae_lambda": 1.0},  # a bootstrapped advantage hardly ever credits the first push
-    hopper={"steps": 64, "iterations": 400},  # small batches arrive in half of the environment steps
+    # small batches arrive in half of the environment steps
+    hopper={"steps": 64, "iterations": 400, "fisher_samples": 500, "discriminator_batch": 128},
 )
 REINFORCE_TUNED = _for_tasks(
     _CLASSIC

@@ -66,7 +66,9 @@ class MGAILConfig(AlgorithmConfig):
         10.0, ge=0, description="weight of D's slopes above `discriminator_slope` [ours: D saturates without]"
     )
     discriminator_slope: float = Field(
-        1.0, gt=0, description="slope of D's logit that goes uncharged [ours: per task, the steeper the sooner D saturates]"
+        1.0,
+        gt=0,
+        description="slope of D's logit that goes uncharged [ours: per task, the steeper the sooner D saturates]",
     )
     adjoint_clip: float = Field(10.0, gt=0, description="largest norm of a sample's j_s [ours: adjoints explode]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
@@ -109,7 +111,13 @@ class MGAILConfig(AlgorithmConfig):
             idle |= {"batch_size", "segment_age"}
         if self.signal != LEARNED:
             training = ("rate", "batch", "age")
-            idle |= {"scale", "gradient_penalty", "discriminator_slope", "expert_weight", *(f"discriminator_{name}" for name in training)}
+            idle |= {
+                "scale",
+                "gradient_penalty",
+                "discriminator_slope",
+                "expert_weight",
+                *(f"discriminator_{name}" for name in training),
+            }
         return idle | ({"init_steps"} if self.init == "random" else set())
 
     @model_validator(mode="after")

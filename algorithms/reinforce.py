@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
-from algorithms.baseline import Baseline, BaselineConfig
+from algorithms.baseline import Baseline, BaselineConfig, explained_variance
+from algorithms.likelihood import distribution
 from algorithms.rollout import Rollout
-from algorithms.trpo import distribution
 from bench.algorithm import Metrics
 from bench.policy import Policy
 
@@ -45,9 +45,13 @@ class Reinforce:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        explained = self.baseline.fit(x, torch.from_numpy(targets).float().flatten())
+        self.baseline.fit(x, torch.from_numpy(targets).float().flatten())
         entropy = current.entropy().mean().item()
-        return {"policy_loss": loss.item(), "entropy": entropy, "explained_variance": explained}
+        return {
+            "policy_loss": loss.item(),
+            "entropy": entropy,
+            "explained_variance": explained_variance(estimates, targets),
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """Return all beside the policy: its optimiser and the baseline."""

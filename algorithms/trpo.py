@@ -1,15 +1,16 @@
 """Trust Region Policy Optimization (Schulman et al. 2015): the generator step of experts and of GAIL."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import Tensor, distributions
-from torch.nn.utils import parameters_to_vector
+from torch import Tensor
 
-from algorithms.baseline import Baseline, BaselineConfig
+from algorithms.baseline import Baseline, BaselineConfig, explained_variance
+from algorithms.jacobian import Perceptron
+from algorithms.likelihood import Categorical, Gaussian, Likelihood, Metric
 from algorithms.rollout import Rollout
 from bench.algorithm import Metrics
 from bench.policy import Policy
@@ -30,61 +31,35 @@ class TRPOConfig(BaselineConfig):
     )
 
 
-def distribution(policy: Policy, output: Tensor) -> distributions.Distribution:
-    """Return pi(.|s) for the network's output: [..., n] logits, or [..., A] means of normalised actions."""
-    if policy.discrete:
-        return distributions.Categorical(logits=output, validate_args=False)
-    normal = distributions.Normal(output, policy.log_std.exp().expand_as(output), validate_args=False)
-    return distributions.Independent(normal, 1, validate_args=False)
-
-
-def fisher_product(policy: Policy, x: Tensor, damping: float = 0.0) -> Callable[[Tensor], Tensor]:
-    """Return v -> (F + damping I) v, with F the Fisher matrix of the policy averaged over x [M, S].
+def fisher_product(network: Perceptron, metric: Metric, damping: float = 0.0) -> Callable[[Tensor], Tensor]:
+    """Return v -> (F + damping I) v, with F the Fisher matrix of the policy averaged over the network's rows.
 
     F = E[J^T M J] with J the Jacobian of the network's output and M the Fisher matrix of the distribution in its own
-    parameters, which is known: diag(p) - p p^T for logits, 1/sigma^2 for means and 2 for each log sigma. Jv comes from
-    differentiating J^T u with respect to u, so any network will do, and no second derivative of a KL is needed.
+    parameters, which is known: `metric` for the output, and 2 for each log sigma. A vector [P + A] has the network's
+    layers first, as `Perceptron` orders them, then the log deviations. The image is overwritten by the next call.
     """
-    named = dict(policy.named_parameters())
-    sizes = [parameter.numel() for parameter in named.values()]
-    weights = [parameter for name, parameter in named.items() if name != "log_std"]
-    output = policy(x)
-    cotangent = torch.zeros_like(output, requires_grad=True)
-    transposed = torch.autograd.grad(output, weights, cotangent, create_graph=True)  # J^T u, linear in u
-    if policy.discrete:
-        p = output.detach().softmax(-1)
-
-        def metric(tangent: Tensor) -> Tensor:
-            return p * (tangent - (p * tangent).sum(-1, keepdim=True))
-    else:
-        precision = torch.exp(-2 * policy.log_std.detach())
-
-        def metric(tangent: Tensor) -> Tensor:
-            return precision * tangent
+    image = torch.empty(0, dtype=network.inputs[0].dtype)
+    rows = len(network.inputs[0])
 
     def product(v: Tensor) -> Tensor:
-        pieces = dict(zip(named, v.split(sizes), strict=True))
-        directions = [pieces[name].view_as(named[name]) for name in named if name != "log_std"]
-        (tangent,) = torch.autograd.grad(transposed, cotangent, directions, retain_graph=True)
-        pulled = iter(torch.autograd.grad(output, weights, metric(tangent) / len(x), retain_graph=True))
-        fisher = [2 * pieces[name] if name == "log_std" else next(pulled).reshape(-1) for name in named]
-        return torch.cat(fisher) + damping * v
+        image.resize_(v.shape)
+        weights, log_std = v[: network.size], v[network.size :]
+        tangent = network.push(network.matrices(weights))
+        network.pull(metric(tangent) / rows, network.matrices(image[: network.size]))
+        torch.mul(log_std, 2, out=image[network.size :])
+        return image.add_(v, alpha=damping)
 
     return product
 
 
-def assign(parameters: Iterable[Tensor], vector: Tensor) -> None:
-    """Copy a flat vector into parameters, in place (views of it would make later results depend on its alignment)."""
-    offset = 0
-    for parameter in parameters:
-        parameter.copy_(vector[offset : offset + parameter.numel()].view_as(parameter))
-        offset += parameter.numel()
-
-
 def conjugate_gradient(
     product: Callable[[Tensor], Tensor], b: Tensor, iterations: int, tolerance: float = 1e-10
-) -> Tensor:
-    """Solve A x = b for a symmetric positive A, given as v -> A v; stop early at a squared residual of `tolerance`."""
+) -> tuple[Tensor, Tensor]:
+    """Solve A x = b for a symmetric positive A, given as v -> A v; stop early at a squared residual of `tolerance`.
+
+    Returns:
+        x and A x.
+    """
     x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
     squared = residual @ residual
     for _ in range(iterations):
@@ -96,7 +71,7 @@ def conjugate_gradient(
         residual -= length * image
         squared, previous = residual @ residual, squared
         direction = residual + (squared / previous) * direction
-    return x
+    return x, b - residual
 
 
 class TRPO:
@@ -109,49 +84,73 @@ class TRPO:
     def __init__(self, policy: Policy, baseline: Baseline, config: TRPOConfig, generator: torch.Generator):
         self.policy, self.baseline, self.config = policy, baseline, config
         self.generator = generator  # draws the states of the Fisher matrix
+        self.batch = self.sample = Perceptron(policy.network, 0)
 
     def update(self, rollout: Rollout, rewards: NDArray) -> Metrics:
         """Improve the policy on a batch under `rewards` [T, N], then the baseline."""
         advantages, targets = self.baseline.advantages(self.policy, rollout, rewards, self.config.gae_lambda)
         x = rollout.x.flatten(0, 1)
         metrics = self.step(x, rollout.actions.flatten(0, 1), torch.from_numpy(advantages).float().flatten())
-        explained = self.baseline.fit(x, torch.from_numpy(targets).float().flatten())
-        return metrics | {"explained_variance": explained}
+        self.baseline.fit(x, torch.from_numpy(targets).float().flatten())
+        return metrics | {"explained_variance": explained_variance(advantages, targets)}
 
+    @torch.no_grad()
     def step(self, x: Tensor, actions: Tensor, advantages: Tensor) -> Metrics:
         """Take the trust-region step for inputs [M, S], drawn actions [M, ...] and advantages [M]."""
-        policy, config = self.policy, self.config
+        config, batch, sample = self.config, *self._memory(len(x))
         advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        parameters = list(policy.parameters())
-        old = distribution(policy, policy(x))  # its tensors are not the parameters', so it stays what it was
-        log_prob = old.log_prob(actions)
-        surrogate = (torch.exp(log_prob - log_prob.detach()) * advantages).mean()
-        gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(surrogate, parameters)])
+        old = self._parameters()
+        batch.load(x)
+        output = batch.forward(batch.matrices(old[: batch.size]))
+        batch.linearise()
+        head = self._head(output, old[batch.size :], actions)
+        # The sample is taken before `pull` and the line search overwrite the memory of the batch.
+        rows = torch.randperm(len(x), generator=self.generator)[: len(sample.inputs[0])]
+        sample.restrict(batch, rows)
+        gradient = torch.empty_like(old)
+        cotangent, gradient[batch.size :] = head.score(advantages)
+        batch.pull(cotangent, batch.matrices(gradient[: batch.size]))
 
-        count = min(len(x), config.fisher_samples)
-        subset = torch.randperm(len(x), generator=self.generator)[:count]
-        product = fisher_product(policy, x[subset], config.cg_damping)
-        direction = conjugate_gradient(product, gradient, config.cg_iterations)
-        curvature = direction @ product(direction)
-        full = direction * torch.sqrt(2 * config.max_kl / curvature.clamp(min=1e-12))
+        product = fisher_product(sample, head.metric(rows), config.cg_damping)
+        direction, image = conjugate_gradient(product, gradient, config.cg_iterations)
+        full = direction * torch.sqrt(2 * config.max_kl / (direction @ image).clamp(min=1e-12))
+        return {**self._search(head, advantages, old, full), "entropy": head.entropy()}
 
-        with torch.no_grad():
-            entropy = old.entropy().mean().item()
-            start = parameters_to_vector(parameters).clone()
-            scale, kl, improvement = 1.0, 0.0, 0.0
-            for _ in range(TRIES):
-                assign(parameters, start + scale * full)
-                new = distribution(policy, policy(x))
-                kl = distributions.kl_divergence(old, new).mean().item()
-                ratio = torch.exp(new.log_prob(actions) - log_prob)
-                improvement = ((ratio * advantages).mean() - surrogate).item()
-                if improvement > 0 and kl <= config.max_kl:
-                    break
-                scale *= BACKTRACK
-            else:
-                assign(parameters, start)
-                scale, kl, improvement = 0.0, 0.0, 0.0
-        return {"kl": kl, "surrogate": improvement, "step_scale": scale, "entropy": entropy}
+    def _search(self, head: Likelihood, advantages: Tensor, old: Tensor, full: Tensor) -> Metrics:
+        """Shrink a step [P + A] until it keeps the bound and improves; take it, or none at all."""
+        scale, batch = 1.0, self.batch
+        new = torch.empty_like(old)
+        for _ in range(TRIES):
+            torch.add(old, full, alpha=scale, out=new)
+            output = batch.forward(batch.matrices(new[: batch.size]))
+            kl, log_ratio = head.compare(output, new[batch.size :])
+            improvement = (torch.expm1(log_ratio) @ advantages).item() / len(advantages)
+            if improvement > 0 and kl <= self.config.max_kl:
+                batch.write(new[: batch.size])
+                if not self.policy.discrete:
+                    self.policy.log_std.copy_(new[batch.size :])
+                return {"kl": kl, "surrogate": improvement, "step_scale": scale}
+            scale *= BACKTRACK
+        return {"kl": 0.0, "surrogate": 0.0, "step_scale": 0.0}
+
+    def _memory(self, rows: int) -> tuple[Perceptron, Perceptron]:
+        """Return the networks for a batch and for the states of its Fisher matrix."""
+        if len(self.batch.inputs[0]) != rows:
+            self.batch = Perceptron(self.policy.network, rows)
+            self.sample = Perceptron(self.policy.network, min(rows, self.config.fisher_samples))
+        return self.batch, self.sample
+
+    def _parameters(self) -> Tensor:
+        """Return the policy's parameters [P + A]: the network's, then the log deviations of a Gaussian."""
+        log_std = 0 if self.policy.discrete else self.policy.action_size
+        vector = torch.empty(self.batch.size + log_std, dtype=self.batch.inputs[0].dtype)
+        self.batch.read(vector[: self.batch.size])
+        if log_std:
+            vector[self.batch.size :] = self.policy.log_std
+        return vector
+
+    def _head(self, output: Tensor, log_std: Tensor, actions: Tensor) -> Likelihood:
+        return Categorical(output, actions) if self.policy.discrete else Gaussian(output, log_std, actions)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all beside the policy: the baseline and the generator."""

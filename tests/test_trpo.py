@@ -6,14 +6,16 @@ import torch
 from torch import distributions
 
 from algorithms.baseline import Baseline, gae
-from algorithms.trpo import TRPO, TRPOConfig, conjugate_gradient, distribution, fisher_product
+from algorithms.jacobian import Perceptron
+from algorithms.likelihood import Categorical, Gaussian, distribution
+from algorithms.trpo import TRPO, TRPOConfig, conjugate_gradient, fisher_product
 from bench.policy import Policy
 
 
-def policy_of(discrete, seed=0, sizes=(4, 3)):
+def policy_of(discrete, seed=0, sizes=(4, 3), activation="relu"):
     generator = torch.Generator().manual_seed(seed)
     bounds = {} if discrete else {"low": [-1.0] * sizes[1], "high": [1.0] * sizes[1]}
-    policy = Policy(*sizes, discrete, hidden=(16, 16), generator=generator, **bounds)
+    policy = Policy(*sizes, discrete, hidden=(16, 16), activation=activation, generator=generator, **bounds)
     if not discrete:
         with torch.no_grad():
             policy.log_std.uniform_(-1, 0, generator=generator)
@@ -31,11 +33,12 @@ def mean_kl(old, new, x):
         return ((t / s).log() + (s**2 + (old(x) - new(x)) ** 2) / (2 * t**2) - 0.5).sum(-1).mean().item()
 
 
-def batch_of(policy, size=400, seed=1):
+def batch_of(policy, size=400, dtype=torch.float32, seed=1):
     generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(size, 4, generator=generator)
+    x = torch.randn(size, 4, generator=generator, dtype=dtype)
     actions = policy.draw(x, generator)
-    advantages = torch.randn(size, generator=generator) + (actions if policy.discrete else actions.sum(-1)) * x[:, 0]
+    noise = torch.randn(size, generator=generator, dtype=dtype)
+    advantages = noise + (actions if policy.discrete else actions.sum(-1)) * x[:, 0]
     return x, actions, advantages
 
 
@@ -45,27 +48,128 @@ def trpo_of(policy, **settings):
     return TRPO(policy, Baseline(config, 4, init, other), config, other)
 
 
-@pytest.mark.parametrize("discrete", [True, False])
-def test_fisher_product_is_the_hessian_of_the_kl(discrete):
-    policy = policy_of(discrete).double()
-    x = torch.randn(30, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+def flat(policy, tensors):
+    """Values by parameter as one vector in TRPO's order: a layer's weights and bias row by row, then log_std."""
+    by_name = dict(zip([name for name, _ in policy.named_parameters()], tensors, strict=True))
+    layers = [name.removesuffix(".weight") for name in by_name if name.endswith(".weight")]
+    parts = [torch.cat([by_name[f"{n}.weight"], by_name[f"{n}.bias"][:, None]], 1).flatten() for n in layers]
+    return torch.cat([*parts, *([] if policy.discrete else [by_name["log_std"]])])
+
+
+def head_of(policy, output, actions):
+    return Categorical(output, actions) if policy.discrete else Gaussian(output, policy.log_std.detach(), actions)
+
+
+def double_batch(discrete, activation):
+    """A policy in float64, its head and its network at 30 inputs, with actions and advantages."""
+    policy = policy_of(discrete, activation=activation).double()
+    x, actions, advantages = batch_of(policy, 30, torch.float64)
+    network = Perceptron(policy.network, 30)
+    vector = torch.empty(network.size, dtype=torch.float64)
+    with torch.no_grad():
+        network.read(vector)
+        network.load(x)
+        output = network.forward(network.matrices(vector))
+        network.linearise()
+        torch.testing.assert_close(output, policy(x), rtol=1e-12, atol=1e-12)
+        head = head_of(policy, output, actions)
+    return policy, network, head, x, actions, advantages
+
+
+both = pytest.mark.parametrize(
+    ("discrete", "activation"), [(discrete, name) for discrete in (True, False) for name in ("relu", "tanh")]
+)
+
+
+@both
+def test_fisher_product_is_the_hessian_of_the_kl(discrete, activation):
+    policy, network, head, x, *_ = double_batch(discrete, activation)
     parameters = list(policy.parameters())
-    vector = torch.randn(sum(p.numel() for p in parameters), dtype=torch.float64)
+    tangents = [torch.randn_like(p) for p in parameters]
     with torch.no_grad():
         fixed = distribution(policy, policy(x))
     kl = distributions.kl_divergence(fixed, distribution(policy, policy(x))).mean()
-    gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(kl, parameters, create_graph=True)])
-    expected = torch.cat([g.reshape(-1) for g in torch.autograd.grad(gradient @ vector, parameters)])
-    torch.testing.assert_close(fisher_product(policy, x)(vector), expected, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(fisher_product(policy, x, 0.1)(vector), expected + 0.1 * vector, rtol=1e-9, atol=1e-12)
+    gradient = torch.autograd.grad(kl, parameters, create_graph=True)
+    expected = flat(policy, torch.autograd.grad(gradient, parameters, tangents))
+    vector = flat(policy, tangents)
+    for damping in (0.0, 0.1):
+        product = fisher_product(network, head.metric(torch.arange(30)), damping)
+        with torch.no_grad():
+            torch.testing.assert_close(product(vector), expected + damping * vector, rtol=1e-9, atol=1e-12)
+
+
+@both
+def test_fisher_product_of_some_rows_of_a_batch(discrete, activation):
+    """Rows taken out of a larger batch give what these rows alone give, whatever the batch's memory is used for."""
+    policy, network, head, x, *_ = double_batch(discrete, activation)
+    rows = torch.tensor([7, 3, 21, 12])
+    sample, alone = Perceptron(policy.network, 4), Perceptron(policy.network, 4)
+    vector = torch.randn(network.size + (0 if discrete else 3), dtype=torch.float64)
+    with torch.no_grad():
+        sample.restrict(network, rows)
+        alone.load(x[rows])
+        output = alone.forward(network.weights)
+        alone.linearise()
+        actions = torch.zeros(4, dtype=torch.int64) if discrete else output
+        expected = fisher_product(alone, head_of(policy, output, actions).metric(torch.arange(4)))(vector).clone()
+        network.pull(torch.ones(30, 3, dtype=torch.float64), [torch.empty(*shape).double() for shape in network.shapes])
+        network.load(x + 1)
+        network.forward(network.weights)
+        image = fisher_product(sample, head.metric(rows))(vector)
+    torch.testing.assert_close(image, expected, rtol=1e-12, atol=1e-14)
+
+
+@both
+def test_jacobian_products_are_finite_differences(discrete, activation):
+    policy, network, _, x, *_ = double_batch(discrete, activation)
+    vector, change = torch.empty(network.size, dtype=torch.float64), torch.randn(network.size, dtype=torch.float64)
+    other, cotangent = Perceptron(policy.network, 30), torch.randn(30, 3, dtype=torch.float64)
+    image = torch.empty_like(vector)
+    with torch.no_grad():
+        network.read(vector)
+        other.load(x)
+        ends = [other.forward(other.matrices(vector + sign * 1e-6 * change)).clone() for sign in (1, -1)]
+        tangent = network.push(network.matrices(change)).clone()
+        network.pull(cotangent, network.matrices(image))
+    torch.testing.assert_close(tangent, (ends[0] - ends[1]) / 2e-6, rtol=1e-6, atol=1e-7)
+    torch.testing.assert_close(image @ change, (cotangent * tangent).sum())
+
+
+@both
+def test_the_gradient_of_the_surrogate_is_autograds(discrete, activation):
+    policy, network, head, x, actions, advantages = double_batch(discrete, activation)
+    log_prob = distribution(policy, policy(x)).log_prob(actions)
+    surrogate = (torch.exp(log_prob - log_prob.detach()) * advantages).mean()
+    expected = flat(policy, torch.autograd.grad(surrogate, list(policy.parameters())))
+    with torch.no_grad():
+        gradient = torch.empty_like(expected)
+        cotangent, gradient[network.size :] = head.score(advantages)
+        network.pull(cotangent, network.matrices(gradient[: network.size]))
+    torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_heads_are_torchs_distributions(discrete):
+    """Entropy, mean KL and log ratio between two policies."""
+    policy, _, head, x, actions, _ = double_batch(discrete, "relu")
+    later = policy_of(discrete, seed=5).double()
+    with torch.no_grad():
+        old, new = distribution(policy, policy(x)), distribution(later, later(x))
+        kl, log_ratio = head.compare(later(x), torch.empty(0) if discrete else later.log_std)
+    assert kl == pytest.approx(distributions.kl_divergence(old, new).mean().item(), rel=1e-12)
+    torch.testing.assert_close(log_ratio, new.log_prob(actions) - old.log_prob(actions), rtol=1e-10, atol=1e-12)
+    assert head.entropy() == pytest.approx(old.entropy().mean().item(), rel=1e-12)
 
 
 def test_conjugate_gradient_solves():
     generator = torch.Generator().manual_seed(0)
     root = torch.randn(6, 6, dtype=torch.float64, generator=generator)
     matrix, b = root @ root.T + torch.eye(6, dtype=torch.float64), torch.arange(6, dtype=torch.float64)
-    solution = conjugate_gradient(lambda v: matrix @ v, b, iterations=20, tolerance=1e-20)
+    solution, image = conjugate_gradient(lambda v: matrix @ v, b, iterations=20, tolerance=1e-20)
     torch.testing.assert_close(matrix @ solution, b, rtol=1e-8, atol=1e-8)
+    solution, image = conjugate_gradient(lambda v: matrix @ v, b, iterations=3)
+    torch.testing.assert_close(image, matrix @ solution)
+    assert (image - b).norm() > 1e-3
 
 
 @pytest.mark.parametrize("discrete", [True, False])
