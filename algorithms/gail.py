@@ -55,7 +55,8 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
     discriminator_learning_rate: float = Field(1e-3, gt=0, description="Adam step size of D [ours: tuned]")
     discriminator_steps: int = Field(10, gt=0, description="minibatch steps of D in an iteration [ours: tuned]")
     discriminator_batch: int = Field(256, gt=0, description="agent pairs, and as many expert pairs, a minibatch [ours]")
-    gradient_penalty: float = Field(1.0, ge=0, description="weight of D's slopes above one [ours]")
+    gradient_penalty: float = Field(1.0, ge=0, description="weight of D's slopes above `discriminator_slope` [ours]")
+    discriminator_slope: float = Field(1.0, gt=0, description="slope of D's logit that goes uncharged [ours]")
     signal: Literal["learned", "frozen", "plus", "minus"] = signal_field("a D that stays random, +1 or -1")
 
     def idle(self, task: Task) -> set[str]:
@@ -64,7 +65,7 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
         idle = set(other.model_fields) - set(BaselineConfig.model_fields)
         if self.signal != LEARNED:
             training = ("learning_rate", "steps", "batch")
-            idle |= {"gradient_penalty", *(f"discriminator_{name}" for name in training)}
+            idle |= {"gradient_penalty", "discriminator_slope", *(f"discriminator_{name}" for name in training)}
         if self.signal in CONSTANT_REWARDS:
             idle |= {"reward_form", "discriminator_hidden"}
         return idle | ({"init_steps"} if self.init == "random" else set())
@@ -161,6 +162,7 @@ class GAIL:
             config.gradient_penalty,
             init,
             streams.torch("discriminator"),
+            slope=config.discriminator_slope,
         )
         self.batches = streams.torch("batches")
         self.collector = Collector(env, self.learner, streams.integer("environment"), streams.torch("actions"))

@@ -54,7 +54,7 @@ class Gaussian:
         self.squares = self.noise.square()
 
     def score(self, advantages: Tensor) -> tuple[Tensor, Tensor]:
-        """Return d log pi / d mean = noise / sigma and d log pi / d log sigma = noise^2 - 1, weighted; see `Likelihood`."""
+        """Return d log pi / d mean = noise / sigma and d log pi / d log sigma = noise^2 - 1, weighted."""
         share = advantages / len(advantages)
         return share[:, None] * self.noise / self.sigma, share @ self.squares - share.sum()
 

@@ -38,6 +38,8 @@ ABLATIONS: dict[str, tuple[str, Change]] = {
     "old-segments": ("anchors from the whole buffer", lambda config: {"segment_age": config.buffer_size}),
     "young-segments": ("anchors from the last 1,600 steps", lambda config: {"segment_age": 1600}),
     "no-penalty": ("D without gradient penalty", lambda config: {"gradient_penalty": 0.0}),
+    "steep": ("D's slope free up to one", lambda config: {"discriminator_slope": 1.0}),
+    "unweighted": ("f's errors not weighed by how far a coordinate moves", lambda config: {"model_weighted": False}),
     "dropout": ("D with dropout instead", lambda config: {"gradient_penalty": 0.0, "discriminator_dropout": 0.25}),
     "old-agent": ("D's agent half from the whole buffer", lambda config: {"discriminator_age": config.buffer_size}),
     "young-agent": ("D's agent half from the last 3,200 steps", lambda config: {"discriminator_age": 3200}),

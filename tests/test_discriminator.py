@@ -31,32 +31,33 @@ def test_dropout_keeps_the_mean():
 
 
 def test_penalty_by_hand():
-    """A linear D with weights (3, 4) has slope 5 everywhere: (5 - 1)^2; slopes below one are free."""
+    """A linear D with weights (3, 4) has slope 5 everywhere: (5 - 1)^2, or (5 - 3)^2; slopes below that are free."""
     network = nn.Sequential(nn.Linear(2, 1))
     network[0].weight.data = torch.tensor([[3.0, 4.0]])
     torch.testing.assert_close(gradient_penalty(network, torch.zeros(1, 2)), torch.tensor(16.0))
+    torch.testing.assert_close(gradient_penalty(network, torch.zeros(1, 2), 3.0), torch.tensor(4.0))
     network[0].weight.data = torch.tensor([[0.3, 0.4]])
     assert gradient_penalty(network, torch.zeros(1, 2)).item() == 0
 
 
-@pytest.mark.parametrize("penalty", [0.0, 10.0])
+@pytest.mark.parametrize(("penalty", "free"), [(0.0, 1.0), (10.0, 1.0), (10.0, 0.8)])
 @pytest.mark.parametrize("hidden", [(), (16,), (16, 8, 12)])
-def test_gradients_by_hand_equal_autograd(hidden, penalty):
+def test_gradients_by_hand_equal_autograd(hidden, penalty, free):
     generator = torch.Generator().manual_seed(0)
     network = mlp([5, *hidden, 1], generator=generator).double()
-    for parameter in network.parameters():  # slopes on both sides of one
+    for parameter in network.parameters():  # slopes on both sides of the free one
         parameter.data *= 1.7 + len(hidden) / 3
     agent, expert, between = torch.randn(3, 32, 5, dtype=torch.float64, generator=generator)
     logits = network(torch.cat([agent, expert])).squeeze(-1)
-    expected = discriminator_loss(*logits.chunk(2), 0.8) + penalty * gradient_penalty(network, between)
+    expected = discriminator_loss(*logits.chunk(2), 0.8) + penalty * gradient_penalty(network, between, free)
     gradients = torch.autograd.grad(expected, list(network.parameters()))
     leaf = between.clone().requires_grad_()
     slopes = torch.autograd.grad(network(leaf).sum(), leaf)[0].norm(dim=-1)
-    assert not hidden or slopes.min() < 1 < slopes.max()
+    assert not hidden or slopes.min() < free < slopes.max()
 
     layers = relu_layers(network)
     rows = torch.cat([agent, expert, between] if penalty else [agent, expert])
-    mine, loss = set_gradients(layers, rows, 32, 0.8, penalty)
+    mine, loss = set_gradients(layers, rows, 32, 0.8, penalty, free)
     torch.testing.assert_close(mine, logits.detach(), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(loss, expected.detach(), rtol=1e-12, atol=1e-12)
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):
@@ -67,15 +68,15 @@ def test_a_dead_discriminator_has_finite_gradients():
     """Where no unit is on the slope is zero, and its norm has no derivative."""
     network = mlp([2, 4, 1], generator=torch.Generator().manual_seed(0))
     network[0].bias.data.fill_(-99.0)
-    set_gradients(relu_layers(network), torch.randn(9, 2), 3, 1.0, 10.0)
+    set_gradients(relu_layers(network), torch.randn(9, 2), 3, 1.0, 10.0, 1.0)
     assert all(parameter.grad.isfinite().all() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("penalty", [0.0, 10.0])
-def test_both_ways_of_an_update_agree(penalty, monkeypatch):
+@pytest.mark.parametrize(("penalty", "slope"), [(0.0, 1.0), (10.0, 1.0), (10.0, 0.1)])
+def test_both_ways_of_an_update_agree(penalty, slope, monkeypatch):
     """The general way, by autograd, draws the same random numbers and takes the same step."""
     first, second = (
-        Discriminator(4, (16, 8), 1e-2, penalty, *(torch.Generator().manual_seed(seed) for seed in (0, 1)))
+        Discriminator(4, (16, 8), 1e-2, penalty, *(torch.Generator().manual_seed(seed) for seed in (0, 1)), slope=slope)
         for _ in range(2)
     )
     agent, expert = torch.randn(2, 8, 4, generator=torch.Generator().manual_seed(2))

@@ -343,8 +343,9 @@ def test_cost_along_a_walk_equals_autograd(objective, horizon):
 def test_regression_of_the_basic_model_equals_autograd():
     model = make_model("basic")
     x, u, target = torch.randn(20, S), torch.randn(20, A), torch.randn(20, S)
-    expected = (model(x, u, x[:, :0])[0] - target).square().mean()
+    weights = torch.arange(1.0, S + 1)
+    expected = (weights * (model(x, u, x[:, :0])[0] - target).square()).mean()
     gradients = torch.autograd.grad(expected, list(model.parameters()))
-    torch.testing.assert_close(model.regress(x, u, target), expected.detach(), rtol=1e-12, atol=0)
+    torch.testing.assert_close(model.regress(x, u, target, weights), expected.detach(), rtol=1e-12, atol=0)
     for parameter, gradient in zip(model.parameters(), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)
