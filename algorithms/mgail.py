@@ -244,7 +244,7 @@ class MGAIL:
         walk = self.walk
         walk.forward(segment, noise, config.segments == "fresh", config.correction_clip)
         cost, slope = self.cost.along(walk.points)
-        found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip, config.terminal)
+        found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip)
         for parameter, part in zip(network.parameters(), found.parameters, strict=True):
             parameter.grad = part.div_(len(segment.states))  # of the mean over the steps
         norm = torch.nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)

@@ -70,9 +70,6 @@ class MGAILConfig(AlgorithmConfig):
         gt=0,
         description="slope of D's logit that goes uncharged [ours: per task, the steeper the sooner D saturates]",
     )
-    terminal: float = Field(
-        0.0, ge=0, description="steps for which an episode's final state is charged [paper: none; ours: per task]"
-    )
     adjoint_clip: float = Field(10.0, gt=0, description="largest norm of a sample's j_s [ours: adjoints explode]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
     model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
@@ -170,7 +167,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     "acrobot": _CLASSIC
     | {
         "entropy": 0.1,
-        "gradient_penalty": 30.0,
+        "discriminator_slope": 0.1,
         "horizon": 30,
         "iterations": 250,
         "model_rate": 3e-3,
@@ -199,7 +196,14 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     },
     **dict.fromkeys(("hopper", "walker2d", "ant", "humanoid"), _MUJOCO),
     "halfcheetah": _MUJOCO
-    | {"adjoint_clip": 1000.0, "batch_size": 64, "horizon": 20, "iterations": 14_000, "model_width": 200},
+    | {
+        "adjoint_clip": 1000.0,
+        "batch_size": 64,
+        "discriminator_slope": 0.1,
+        "horizon": 20,
+        "iterations": 18_500,
+        "model_width": 200,
+    },
 }
 # The GRU model costs several times the basic one at equal width; a narrower one still has more weights.
 _GRU_MUJOCO: dict[str, Any] = {"model_width": 64}

@@ -154,9 +154,7 @@ class Walk:
             np.add(bracket, recorded[t + 1], out=bracket)
 
     @torch.no_grad()
-    def backward(
-        self, cost_slope: Array, gamma: float, entropy: float = 0.0, adjoint_clip: float = np.inf, terminal: float = 0.0
-    ) -> Gradient:
+    def backward(self, cost_slope: Array, gamma: float, entropy: float = 0.0, adjoint_clip: float = np.inf) -> Gradient:
         """Go back along the recursion; every adjoint is held times the gamma^t / B that its step has in J.
 
         Args:
@@ -164,7 +162,6 @@ class Walk:
             gamma: discount.
             entropy: the weight lambda of the entropy in the cost.
             adjoint_clip: each sample's j_s is scaled down to this norm (inf: exact gradient).
-            terminal: steps for which an episode's final state is charged, at the slope of the state before it.
         """
         horizon, size, batch = self._states.shape
         weights = self._weights(gamma)
@@ -183,8 +180,6 @@ class Walk:
                 if self._ends[t]:
                     np.multiply(j_s, self._goes_on[t], out=j_s)
                     j_m = j_m * self._goes_on[t]
-                    if terminal:
-                        np.add(j_s, terminal * gamma * (1 - self._goes_on[t]) * of_state[t], out=j_s)
                 f_s, f_a, j_m = self._of_model.pull(t, j_s, j_m)
                 np.add(to_action, f_a, out=to_action)
                 np.add(j_s, f_s, out=j_s)  # f predicts the change: j_s itself goes on, too
