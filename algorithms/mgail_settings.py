@@ -235,6 +235,7 @@ AUTHORS: dict[str, Any] = {
     "discriminator_dropout": 0.25,
     "expert_weight": 0.8,
     "gradient_penalty": 0.0,
+    "discriminator_slope": 1.0,  # of a penalty that is not there
     "hidden": (100, 50),
     "sigma": 1 / 6,
     "entropy": 0.0,
