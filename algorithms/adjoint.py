@@ -10,7 +10,7 @@ thin products (few inputs or outputs) are up to twice as fast. What a layer read
 multiplies.
 
 A tape holds H steps of B samples in memory that is taken once and used pass after pass: `load` reads weights as they
-are, and what a tape returns is overwritten when the same step is walked again.
+are. What `forward` returns is overwritten when the same step is walked again, what `pull` returns by the next `pull`.
 """
 
 from collections.abc import Callable, Sequence
@@ -131,7 +131,8 @@ class Layer:
     def up(self, t: int) -> list[Operation]:
         """Return the operations from the inputs of a step to its values."""
         y = self.y[t]
-        found: list[Operation] = [partial(self.product, self.weights, self.x[t], out=y)]
+        product = np.matmul if t == ALL else self.product  # torch's takes no stack of steps, be there but one
+        found: list[Operation] = [partial(product, self.weights, self.x[t], out=y)]
         if self.activation is nn.ReLU:
             found.append(partial(np.minimum if self.sign < 0 else np.maximum, y, self.zeros, out=y))
         elif self.activation is not nn.Identity:

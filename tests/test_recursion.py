@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot, softplus
 
-from algorithms.adjoint import record
+from algorithms.adjoint import ALL, WIDE, record
 from algorithms.forward_models import AdvancedModel, BasicModel, ForwardModel
 from algorithms.heads import GaussianHead, GumbelHead, columns
 from algorithms.recursion import Walk
@@ -192,6 +192,18 @@ def test_pullbacks_of_any_sequence_of_layers(layers):
     torch.testing.assert_close(torch.from_numpy(tape.forward(1, given.numpy().T).T), network(x))
     torch.testing.assert_close(torch.from_numpy(tape.pull(1, cotangent.numpy().T).T), expected)
     assert torch.equal(given, x)
+
+
+@pytest.mark.parametrize("batch", [1, WIDE - 1, WIDE])
+@pytest.mark.parametrize("horizon", [1, 2])
+def test_all_steps_of_a_tape_at_once(horizon, batch):
+    network = mlp([S, 12, A], generator=torch.Generator().manual_seed(1))
+    x = torch.randn(horizon, S, batch)
+    tape = record(network, horizon, batch)
+    expected = network(x.transpose(1, 2)).transpose(1, 2).detach()
+    torch.testing.assert_close(torch.from_numpy(tape.forward(ALL, x.numpy())), expected, rtol=1e-12, atol=1e-12)
+    for t in range(horizon):
+        torch.testing.assert_close(torch.from_numpy(tape.forward(t, x[t].numpy())), expected[t])
 
 
 @pytest.mark.parametrize("bound", [1.0, 99.0])
