@@ -46,7 +46,7 @@ class Tape(Protocol):
         ...
 
     def gradients(self) -> list[Tensor]:
-        """Return every parameter's gradient of sum_t <cotangent_t, output_t>, over what was pulled since `load`."""
+        """Return every parameter's gradient of sum_t <cotangent_t, output_t>, over what was pulled; begin a new sum."""
         ...
 
 
@@ -165,9 +165,10 @@ class Layer:
         return [*found, partial(self.outer, self.to_input, mine, out=place)]
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients of weight and bias over the steps that were counted."""
-        weight = torch.from_numpy(self.total[:, :-1] * self.input_sign)
-        return [weight] if self.linear.bias is None else [weight, torch.from_numpy(self.total[:, -1].copy())]
+        """Return the gradients of weight and bias over the steps that were counted, and count anew."""
+        weight, bias = self.total[:, :-1] * self.input_sign, self.total[:, -1].copy()
+        self.total.fill(0)
+        return [torch.from_numpy(part) for part in ([weight] if self.linear.bias is None else [weight, bias])]
 
 
 class PerceptronTape:
@@ -262,6 +263,7 @@ class GraphTape:
     def gradients(self) -> list[Tensor]:
         """Return the parameters' gradients from one batched pass; see `Tape`."""
         x, cotangents = (torch.cat(parts) for parts in zip(*self.pulled, strict=True))
+        self.pulled = []
         with torch.enable_grad():
             y = self.network(x)
         return list(torch.autograd.grad(y, list(self.network.parameters()), cotangents))
