@@ -10,7 +10,7 @@ thin products (few inputs or outputs) are up to twice as fast. What a layer read
 multiplies.
 
 A tape holds H steps of B samples in memory that is taken once and used pass after pass: `load` reads weights as they
-are, and what a tape returns is overwritten when the same step is walked again.
+are. What `forward` returns is overwritten when the same step is walked again, what `pull` returns by the next `pull`.
 """
 
 from collections.abc import Callable, Sequence
@@ -46,7 +46,7 @@ class Tape(Protocol):
         ...
 
     def gradients(self) -> list[Tensor]:
-        """Return every parameter's gradient of sum_t <cotangent_t, output_t>, over what was pulled since `load`."""
+        """Return every parameter's gradient of sum_t <cotangent_t, output_t>, over what was pulled; begin a new sum."""
         ...
 
 
@@ -131,7 +131,8 @@ class Layer:
     def up(self, t: int) -> list[Operation]:
         """Return the operations from the inputs of a step to its values."""
         y = self.y[t]
-        found: list[Operation] = [partial(self.product, self.weights, self.x[t], out=y)]
+        product = np.matmul if t == ALL else self.product  # torch's takes no stack of steps, be there but one
+        found: list[Operation] = [partial(product, self.weights, self.x[t], out=y)]
         if self.activation is nn.ReLU:
             found.append(partial(np.minimum if self.sign < 0 else np.maximum, y, self.zeros, out=y))
         elif self.activation is not nn.Identity:
@@ -164,9 +165,10 @@ class Layer:
         return [*found, partial(self.outer, self.to_input, mine, out=place)]
 
     def gradients(self) -> list[Tensor]:
-        """Return the gradients of weight and bias over the steps that were counted."""
-        weight = torch.from_numpy(self.total[:, :-1] * self.input_sign)
-        return [weight] if self.linear.bias is None else [weight, torch.from_numpy(self.total[:, -1].copy())]
+        """Return the gradients of weight and bias over the steps that were counted, and count anew."""
+        weight, bias = self.total[:, :-1] * self.input_sign, self.total[:, -1].copy()
+        self.total.fill(0)
+        return [torch.from_numpy(part) for part in ([weight] if self.linear.bias is None else [weight, bias])]
 
 
 class PerceptronTape:
@@ -261,6 +263,7 @@ class GraphTape:
     def gradients(self) -> list[Tensor]:
         """Return the parameters' gradients from one batched pass; see `Tape`."""
         x, cotangents = (torch.cat(parts) for parts in zip(*self.pulled, strict=True))
+        self.pulled = []
         with torch.enable_grad():
             y = self.network(x)
         return list(torch.autograd.grad(y, list(self.network.parameters()), cotangents))

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from algorithms import perceptron
 from algorithms.adjoint import ALL, Array, PerceptronTape, aligned
 from algorithms.gru import GRUTape
-from algorithms.perceptron import backward, forward, relu_layers, set_gradients
 from bench.policy import mlp
 
 COLUMNS = 640  # samples at a time: what they take stays in the caches
@@ -128,10 +128,10 @@ class BasicModel(ForwardModel):
 
     def unroll(self, states: Tensor, actions: Tensor, memory: Tensor, done: Tensor) -> Tensor:
         """Return as `ForwardModel.unroll`, all steps at once."""
-        layers = relu_layers(self.network)
+        layers = perceptron.relu_layers(self.network)
         assert layers is not None
         samples = torch.cat([states, actions], -1).flatten(0, 1).T
-        changes = [forward(layers, block)[-1] for block in samples.split(COLUMNS, 1)]
+        changes = [perceptron.forward(layers, block)[-1] for block in samples.split(COLUMNS, 1)]
         return torch.cat(changes, 1).T.view_as(states)
 
     @torch.no_grad()
@@ -144,12 +144,13 @@ class BasicModel(ForwardModel):
             target: [M, S].
             weights: of the coordinates, [S].
         """
-        layers = relu_layers(self.network)
+        layers = perceptron.relu_layers(self.network)
         assert layers is not None
-        values = forward(layers, torch.cat([x, u], -1).T)
+        values = perceptron.forward(layers, torch.cat([x, u], -1).T)
         error = values[-1].sub_(target.T)
         weighted = error * weights[:, None]
-        set_gradients(layers, values, backward(layers, values, weighted * (2 / error.numel())))
+        cotangents = perceptron.backward(layers, values, weighted * (2 / error.numel()))
+        perceptron.set_gradients(layers, values, cotangents)
         return weighted.mul_(error).mean()
 
     def record(self, horizon: int, batch: int) -> ModelTape:

@@ -1,7 +1,7 @@
-"""What a policy's network speaks of: the distribution of actions, with the derivatives that a trust region needs.
+"""What a policy's output says of actions: their distribution for autograd, and what a trust region needs by hand.
 
-A likelihood is a snapshot of pi_old over the rows of a batch. A later policy is given by its network's output and, for
-Gaussians, its log deviations. Everything is written out: no graph, no distribution objects.
+A likelihood is a snapshot of pi_old over the rows of a batch, with its derivatives written out: no graph. A later
+policy is given by its network's output [M, O] and, for Gaussians, its log deviations [A].
 """
 
 import math

@@ -178,7 +178,10 @@ class MGAIL:
         return noise.normal_(generator=generator)
 
     def _update_model(self) -> float:
-        """Line 6: one step of f on changes of state; one with a memory sees sequences as long as the walk."""
+        """Line 6: one step of f on changes of state; one with a memory sees sequences as long as the walk.
+
+        Return the mean squared error with the weights of the coordinates: about the share of motion left unexplained.
+        """
         config, model = self.config, self.model
         if model.memory_size:
             length = config.burn_in + config.horizon

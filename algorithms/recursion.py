@@ -51,8 +51,8 @@ class Gradient(NamedTuple):
 class Walk:
     """A policy's way along a segment and back, through a forward model.
 
-    It may be gone again and again: the memory it takes is taken once, and weights are read at every start. What it
-    returned is then overwritten.
+    It may be gone again and again: the memory it takes is taken once, and weights are read at every start. Every
+    `forward` overwrites `points`; what `backward` returns stays.
 
     Args:
         policy: normalised state [B, S] -> output [B, A].
@@ -68,16 +68,6 @@ class Walk:
     def __init__(self, policy: nn.Module, model: ForwardModel, head: Head):
         self.policy, self.model, self.head = policy, model, head
         self._shape: tuple[int, int] | None = None
-
-    @property
-    def states(self) -> Tensor:
-        """The states of `points`, [H, B, S]."""
-        return torch.from_numpy(self._states).transpose(1, 2)
-
-    @property
-    def actions(self) -> Tensor:
-        """The actions of `points`, [H, B, A]."""
-        return torch.from_numpy(self._actions).transpose(1, 2)
 
     def _begin(self, segment: Segment, noise: Tensor) -> None:
         """Get tapes ready for the segment."""

@@ -103,27 +103,27 @@ class TRPO:
         batch.load(x)
         output = batch.forward(batch.matrices(old[: batch.size]))
         batch.linearise()
-        head = self._head(output, old[batch.size :], actions)
+        likelihood = self._likelihood(output, old[batch.size :], actions)
         # The sample is taken before `pull` and the line search overwrite the memory of the batch.
         rows = torch.randperm(len(x), generator=self.generator)[: len(sample.inputs[0])]
         sample.restrict(batch, rows)
         gradient = torch.empty_like(old)
-        cotangent, gradient[batch.size :] = head.score(advantages)
+        cotangent, gradient[batch.size :] = likelihood.score(advantages)
         batch.pull(cotangent, batch.matrices(gradient[: batch.size]))
 
-        product = fisher_product(sample, head.metric(rows), config.cg_damping)
+        product = fisher_product(sample, likelihood.metric(rows), config.cg_damping)
         direction, image = conjugate_gradient(product, gradient, config.cg_iterations)
         full = direction * torch.sqrt(2 * config.max_kl / (direction @ image).clamp(min=1e-12))
-        return {**self._search(head, advantages, old, full), "entropy": head.entropy()}
+        return {**self._search(likelihood, advantages, old, full), "entropy": likelihood.entropy()}
 
-    def _search(self, head: Likelihood, advantages: Tensor, old: Tensor, full: Tensor) -> Metrics:
+    def _search(self, likelihood: Likelihood, advantages: Tensor, old: Tensor, full: Tensor) -> Metrics:
         """Shrink a step [P + A] until it keeps the bound and improves; take it, or none at all."""
         scale, batch = 1.0, self.batch
         new = torch.empty_like(old)
         for _ in range(TRIES):
             torch.add(old, full, alpha=scale, out=new)
             output = batch.forward(batch.matrices(new[: batch.size]))
-            kl, log_ratio = head.compare(output, new[batch.size :])
+            kl, log_ratio = likelihood.compare(output, new[batch.size :])
             improvement = (torch.expm1(log_ratio) @ advantages).item() / len(advantages)
             if improvement > 0 and kl <= self.config.max_kl:
                 batch.write(new[: batch.size])
@@ -149,7 +149,7 @@ class TRPO:
             vector[self.batch.size :] = self.policy.log_std
         return vector
 
-    def _head(self, output: Tensor, log_std: Tensor, actions: Tensor) -> Likelihood:
+    def _likelihood(self, output: Tensor, log_std: Tensor, actions: Tensor) -> Likelihood:
         return Categorical(output, actions) if self.policy.discrete else Gaussian(output, log_std, actions)
 
     def state_dict(self) -> dict[str, Any]:

@@ -5,12 +5,11 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot, softplus
 
-from algorithms.adjoint import record
 from algorithms.forward_models import AdvancedModel, BasicModel, ForwardModel
 from algorithms.heads import GaussianHead, GumbelHead, columns
 from algorithms.recursion import Walk
 from algorithms.replay import Segment
-from algorithms.step_cost import StepCost, step_cost
+from algorithms.step_cost import step_cost
 from bench.policy import mlp
 
 H, B, S, A, K = 7, 5, 4, 3, 3
@@ -93,6 +92,11 @@ def walk_of(policy, model, head, segment, noise, fresh, clip=torch.inf):
     return walk
 
 
+def rows_of(walk):
+    """The pairs of a walk as D sees them, [H, B, S + A]."""
+    return torch.tensor(walk.points).transpose(1, 2)
+
+
 def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip):
     """Build J as one graph over the whole segment: the definition, with nothing clever in it."""
     with torch.no_grad():
@@ -162,36 +166,16 @@ def test_recursion_equals_unrolled_autograd(policy_kind, model_kind, discrete, k
     walk = Walk(policy, model, head)
     for _ in range(2):  # the second time in the memory of the first
         walk.forward(segment, segment.noise, kind == "fresh", clip)
-    rows = torch.cat([walk.states, walk.actions], -1).requires_grad_()
+    rows = rows_of(walk).requires_grad_()
     logits = discriminator(rows).squeeze(-1)
     (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), "cross_entropy")[1])
     entropy = ENTROPY if discrete else 0.0
-    actual = walk.backward(columns(slope), GAMMA, entropy).parameters
 
     assert max(g.abs().max() for g in expected) > 1e-3
-    for mine, reference in zip(actual, expected, strict=True):
-        torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        (nn.ReLU(), nn.Linear(S, A)),
-        (nn.Linear(S, A), nn.Tanh(), nn.ReLU()),
-        (nn.Linear(S, A), nn.Sigmoid(), nn.Linear(A, A), nn.Tanh()),
-    ],
-    ids=["activation first", "two activations", "perceptron"],
-)
-def test_pullbacks_of_any_sequence_of_layers(layers):
-    network = nn.Sequential(*layers).double()
-    x, cotangent = torch.randn(B, S), torch.randn(B, A)
-    leaf = x.clone().requires_grad_()
-    expected = torch.autograd.grad(network(leaf), leaf, cotangent)[0]
-    given = x.clone()
-    tape = record(network, 2, B)
-    torch.testing.assert_close(torch.from_numpy(tape.forward(1, given.numpy().T).T), network(x))
-    torch.testing.assert_close(torch.from_numpy(tape.pull(1, cotangent.numpy().T).T), expected)
-    assert torch.equal(given, x)
+    for _ in range(2):  # nothing of the first way back is left in the second
+        actual = walk.backward(columns(slope), GAMMA, entropy).parameters
+        for mine, reference in zip(actual, expected, strict=True):
+            torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("bound", [1.0, 99.0])
@@ -250,16 +234,6 @@ def test_adjoint_clip_bounds_every_sample():
     assert torch.all(norms > 1.9)
 
 
-@pytest.mark.parametrize(
-    ("objective", "cost", "slope"),
-    [("paper", 0.75, 0.1875), ("cross_entropy", 1.3862943611198906, 0.75)],  # D = 3/4: D(1-D) = 3/16; -log(1/4), D
-)
-def test_step_cost_by_hand(objective, cost, slope):
-    value, derivative = step_cost(torch.tensor(3.0).log(), objective)
-    torch.testing.assert_close(value, torch.tensor(cost))
-    torch.testing.assert_close(derivative, torch.tensor(slope))
-
-
 def test_posterior_noise_reproduces_the_action_and_the_prior():
     """Given the argmax, the noise must give it back; averaged over actions it is standard Gumbel again."""
     generator = torch.Generator().manual_seed(0)
@@ -285,7 +259,7 @@ def test_descent_moves_towards_the_expert_in_one_dimension():
     before = policy(ones[0]).item()
     for _ in range(10):
         walk = walk_of(policy, model, head, segment, zeros, True)
-        rows = torch.cat([walk.states, walk.actions], -1).requires_grad_()
+        rows = rows_of(walk).requires_grad_()
         logits = discriminator(rows).squeeze(-1)
         for objective in ("paper", "cross_entropy"):
             (slope,) = torch.autograd.grad(logits, rows, step_cost(logits.detach(), objective)[1], retain_graph=True)
@@ -324,28 +298,3 @@ def test_figure_2_half_plane():
     model_free = walk_of(policy, Ignorant(), head, segment, zeros, False).backward(slope, 1.0).outputs
     assert torch.equal(model_free, torch.zeros(2, 1, 1))
     assert torch.equal(model_based, torch.tensor([1.0, 0.0]).view(2, 1, 1))  # a_0 moves s_1; a_1 moves nothing counted
-
-
-@pytest.mark.parametrize("horizon", [3, 130])  # in one block, and in several of which the last two overlap
-@pytest.mark.parametrize("objective", ["paper", "cross_entropy"])
-def test_cost_along_a_walk_equals_autograd(objective, horizon):
-    network = mlp([S + A, 12, 8, 1], generator=torch.Generator().manual_seed(0))
-    points = torch.randn(horizon, S + A, B)
-    rows = points.transpose(1, 2).requires_grad_()
-    expected, _ = step_cost(network(rows).squeeze(-1), objective)
-    (slopes,) = torch.autograd.grad(expected.sum(), rows)
-    for _ in range(2):
-        cost, slope = StepCost(network, objective).along(points.numpy())
-    torch.testing.assert_close(cost.double(), expected.detach(), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(torch.from_numpy(slope), slopes.transpose(1, 2), rtol=1e-10, atol=1e-12)
-
-
-def test_regression_of_the_basic_model_equals_autograd():
-    model = make_model("basic")
-    x, u, target = torch.randn(20, S), torch.randn(20, A), torch.randn(20, S)
-    weights = torch.arange(1.0, S + 1)
-    expected = (weights * (model(x, u, x[:, :0])[0] - target).square()).mean()
-    gradients = torch.autograd.grad(expected, list(model.parameters()))
-    torch.testing.assert_close(model.regress(x, u, target, weights), expected.detach(), rtol=1e-12, atol=0)
-    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-10, atol=1e-12)

@@ -56,12 +56,12 @@ def flat(policy, tensors):
     return torch.cat([*parts, *([] if policy.discrete else [by_name["log_std"]])])
 
 
-def head_of(policy, output, actions):
+def likelihood_of(policy, output, actions):
     return Categorical(output, actions) if policy.discrete else Gaussian(output, policy.log_std.detach(), actions)
 
 
 def double_batch(discrete, activation):
-    """A policy in float64, its head and its network at 30 inputs, with actions and advantages."""
+    """A policy in float64, its likelihood and its network at 30 inputs, with actions and advantages."""
     policy = policy_of(discrete, activation=activation).double()
     x, actions, advantages = batch_of(policy, 30, torch.float64)
     network = Perceptron(policy.network, 30)
@@ -72,8 +72,8 @@ def double_batch(discrete, activation):
         output = network.forward(network.matrices(vector))
         network.linearise()
         torch.testing.assert_close(output, policy(x), rtol=1e-12, atol=1e-12)
-        head = head_of(policy, output, actions)
-    return policy, network, head, x, actions, advantages
+        likelihood = likelihood_of(policy, output, actions)
+    return policy, network, likelihood, x, actions, advantages
 
 
 both = pytest.mark.parametrize(
@@ -83,7 +83,7 @@ both = pytest.mark.parametrize(
 
 @both
 def test_fisher_product_is_the_hessian_of_the_kl(discrete, activation):
-    policy, network, head, x, *_ = double_batch(discrete, activation)
+    policy, network, likelihood, x, *_ = double_batch(discrete, activation)
     parameters = list(policy.parameters())
     tangents = [torch.randn_like(p) for p in parameters]
     with torch.no_grad():
@@ -93,7 +93,7 @@ def test_fisher_product_is_the_hessian_of_the_kl(discrete, activation):
     expected = flat(policy, torch.autograd.grad(gradient, parameters, tangents))
     vector = flat(policy, tangents)
     for damping in (0.0, 0.1):
-        product = fisher_product(network, head.metric(torch.arange(30)), damping)
+        product = fisher_product(network, likelihood.metric(torch.arange(30)), damping)
         with torch.no_grad():
             torch.testing.assert_close(product(vector), expected + damping * vector, rtol=1e-9, atol=1e-12)
 
@@ -101,7 +101,7 @@ def test_fisher_product_is_the_hessian_of_the_kl(discrete, activation):
 @both
 def test_fisher_product_of_some_rows_of_a_batch(discrete, activation):
     """Rows taken out of a larger batch give what these rows alone give, whatever the batch's memory is used for."""
-    policy, network, head, x, *_ = double_batch(discrete, activation)
+    policy, network, likelihood, x, *_ = double_batch(discrete, activation)
     rows = torch.tensor([7, 3, 21, 12])
     sample, alone = Perceptron(policy.network, 4), Perceptron(policy.network, 4)
     vector = torch.randn(network.size + (0 if discrete else 3), dtype=torch.float64)
@@ -111,11 +111,11 @@ def test_fisher_product_of_some_rows_of_a_batch(discrete, activation):
         output = alone.forward(network.weights)
         alone.linearise()
         actions = torch.zeros(4, dtype=torch.int64) if discrete else output
-        expected = fisher_product(alone, head_of(policy, output, actions).metric(torch.arange(4)))(vector).clone()
+        expected = fisher_product(alone, likelihood_of(policy, output, actions).metric(torch.arange(4)))(vector).clone()
         network.pull(torch.ones(30, 3, dtype=torch.float64), [torch.empty(*shape).double() for shape in network.shapes])
         network.load(x + 1)
         network.forward(network.weights)
-        image = fisher_product(sample, head.metric(rows))(vector)
+        image = fisher_product(sample, likelihood.metric(rows))(vector)
     torch.testing.assert_close(image, expected, rtol=1e-12, atol=1e-14)
 
 
@@ -137,28 +137,28 @@ def test_jacobian_products_are_finite_differences(discrete, activation):
 
 @both
 def test_the_gradient_of_the_surrogate_is_autograds(discrete, activation):
-    policy, network, head, x, actions, advantages = double_batch(discrete, activation)
+    policy, network, likelihood, x, actions, advantages = double_batch(discrete, activation)
     log_prob = distribution(policy, policy(x)).log_prob(actions)
     surrogate = (torch.exp(log_prob - log_prob.detach()) * advantages).mean()
     expected = flat(policy, torch.autograd.grad(surrogate, list(policy.parameters())))
     with torch.no_grad():
         gradient = torch.empty_like(expected)
-        cotangent, gradient[network.size :] = head.score(advantages)
+        cotangent, gradient[network.size :] = likelihood.score(advantages)
         network.pull(cotangent, network.matrices(gradient[: network.size]))
     torch.testing.assert_close(gradient, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("discrete", [True, False])
-def test_heads_are_torchs_distributions(discrete):
+def test_likelihoods_are_torchs_distributions(discrete):
     """Entropy, mean KL and log ratio between two policies."""
-    policy, _, head, x, actions, _ = double_batch(discrete, "relu")
+    policy, _, likelihood, x, actions, _ = double_batch(discrete, "relu")
     later = policy_of(discrete, seed=5).double()
     with torch.no_grad():
         old, new = distribution(policy, policy(x)), distribution(later, later(x))
-        kl, log_ratio = head.compare(later(x), torch.empty(0) if discrete else later.log_std)
+        kl, log_ratio = likelihood.compare(later(x), torch.empty(0) if discrete else later.log_std)
     assert kl == pytest.approx(distributions.kl_divergence(old, new).mean().item(), rel=1e-12)
     torch.testing.assert_close(log_ratio, new.log_prob(actions) - old.log_prob(actions), rtol=1e-10, atol=1e-12)
-    assert head.entropy() == pytest.approx(old.entropy().mean().item(), rel=1e-12)
+    assert likelihood.entropy() == pytest.approx(old.entropy().mean().item(), rel=1e-12)
 
 
 def test_conjugate_gradient_solves():
