@@ -182,7 +182,7 @@ class Walk:
             if adjoint_clip < np.inf:
                 squares = np.einsum("sb,sb->b", j_s, j_s)
                 if np.logical_or.reduce(squares > longest[t, 0]):
-                    np.multiply(j_s, np.sqrt(np.minimum(longest[t] / squares, 1)), out=j_s)
+                    np.multiply(j_s, np.sqrt(longest[t] / np.maximum(squares, longest[t])), out=j_s)
         return Gradient(
             self._of_policy.gradients(),
             torch.from_numpy(outputs).transpose(1, 2),

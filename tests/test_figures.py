@@ -99,3 +99,8 @@ def test_ours_and_others_are_drawn_apart() -> None:
     styles = [plotting.style_of(name, names) for name in names]
     assert len({style["color"] for style in styles}) == 4
     assert styles[0] == plotting.STYLES["bc"]
+
+
+def test_an_interval_is_named_only_where_several_seeds_give_one():
+    assert plotting.mean_remark([{"n_seeds": 1}], "band") == "mean over seeds"
+    assert plotting.mean_remark([{"n_seeds": 1}, {"n_seeds": 2}], "bars").endswith("bars: its 95 % bootstrap interval")
