@@ -32,8 +32,12 @@ def entry(rows: list[dict], algorithm: str, task: str, n: int) -> dict:
 
 
 @pytest.fixture
-def document(write_run, tmp_path: Path) -> Document:
-    """Hopper with three methods and seven seeds, such that mgail-advanced wins and bc is poor; acrobot with one run."""
+def document(write_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Document:
+    """Hopper with three methods and seven seeds, such that mgail-advanced wins and bc is poor; acrobot with one run.
+
+    Nothing is committed, whose costs would be known, too.
+    """
+    monkeypatch.setattr("analysis.load.RESULTS", tmp_path / "committed")
     generator = np.random.default_rng(0)
     for algorithm, score in (("bc", 0.3), ("gail-trpo", 0.9), ("mgail-advanced", 1.1)):
         for seed in range(7):
