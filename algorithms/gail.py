@@ -106,7 +106,7 @@ def _for_tasks(
 # Tuned on run seeds from 1000 on. `iterations` is the budget.
 TRPO_TUNED = _for_tasks(
     _CLASSIC,
-    # Small batches arrive in half of the environment steps.
+    # Small batches: on Hopper they arrive in half of the environment steps.
     _MUJOCO | {"steps": 64, "iterations": 500, "fisher_samples": 500, "discriminator_batch": 128},
     cartpole={"iterations": 40},
     mountaincar={"gae_lambda": 1.0},  # a bootstrapped advantage hardly ever credits the first push

@@ -195,7 +195,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "policy_rate": 2e-3,
         "segment_age": 8000,
     },
-    "hopper": _MUJOCO | {"sigma": 0.25},  # with less noise it learns to hop on a knife's edge
+    "hopper": _MUJOCO | {"sigma": 0.25},  # with 0.1 two of five table seeds fell (REPRODUCTION.md, section 8)
     **dict.fromkeys(("walker2d", "humanoid"), _MUJOCO),
     "halfcheetah": _LARGE | {"iterations": 14_000},
     # The expert itself acts with much noise.
