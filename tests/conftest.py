@@ -78,6 +78,17 @@ WriteRun = Callable[..., Path]
 
 
 @pytest.fixture
+def float64() -> Iterator[None]:
+    """Torch in double precision, from one seed: for gradients that are held against autograd."""
+    import torch
+
+    torch.set_default_dtype(torch.float64)
+    torch.manual_seed(0)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture
 def write_run(tmp_path: Path) -> WriteRun:
     """A function that writes the record of a finished run as the harness does, with made-up returns.
 

@@ -12,15 +12,8 @@ from algorithms.mgail import MGAIL
 from algorithms.step_cost import StepCost, step_cost
 from bench.policy import mlp
 
+pytestmark = pytest.mark.usefixtures("float64")
 B, S, A = 5, 4, 3
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize(

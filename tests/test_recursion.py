@@ -12,6 +12,7 @@ from algorithms.replay import Segment
 from algorithms.step_cost import step_cost
 from bench.policy import mlp
 
+pytestmark = pytest.mark.usefixtures("float64")
 H, B, S, A, K = 7, 5, 4, 3, 3
 GAMMA, ENTROPY = 0.9, 0.3
 
@@ -137,14 +138,6 @@ def unrolled_loss(policy, model, discriminator, segment, noise, head, kind, clip
             memory = torch.where(done > 0, torch.zeros_like(memory), memory)
             recorded_memory = torch.where(done > 0, torch.zeros_like(memory), recorded_memory)
     return total
-
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("with_ends", [False, True])
