@@ -83,7 +83,7 @@ class MGAIL:
         if config.init == "bc":
             pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
         self.policy.load_state_dict(self.learner.state_dict())
-        self.observations, _ = env.reset(seed=streams.integer("environment"))
+        self.observations, _ = env.reset(seed=streams.integer("environment"), options={"staggered": True})
 
     def _head(self) -> Head:
         policy = self.learner

@@ -49,7 +49,7 @@ class Collector:
         self.env = env
         self.policy = policy
         self.generator = generator
-        self.observations, _ = env.reset(seed=seed)
+        self.observations, _ = env.reset(seed=seed, options={"staggered": True})
 
     def collect(self, steps: int) -> Rollout:
         """Act for `steps` steps in every environment."""

@@ -219,6 +219,21 @@ def test_threads_change_nothing():
     threaded.close()
 
 
+def test_staggered_episodes_do_not_run_out_together():
+    task, horizon = limited("halfcheetah")
+    env, plain = make_env(task, ROWS), make_env(task, ROWS)
+    staggered, _ = env.reset(seed=0, options={"staggered": True})
+    together, _ = plain.reset(seed=0)
+    np.testing.assert_array_equal(staggered, together)
+    *_, truncated, _ = zip(*(env.step(np.zeros((ROWS, 6))) for _ in range(2 * horizon)), strict=True)
+    ends = [np.flatnonzero(column) + 1 for column in np.stack(truncated).T]
+    for row, steps in enumerate(ends):
+        first = horizon - row * horizon // ROWS
+        assert steps.tolist() == [step for step in (first, first + horizon) if step <= 2 * horizon]
+    env.reset(seed=0)
+    assert not any(env.step(np.zeros((ROWS, 6)))[3].any() for _ in range(horizon - 1))
+
+
 def test_bad_input_is_refused():
     task = get_task("cartpole")
     with pytest.raises(UserError, match="unknown task 'cartpol'; known: cartpole"):
@@ -237,5 +252,7 @@ def test_bad_input_is_refused():
         env.step(np.zeros((2, 1), dtype=int))
     with pytest.raises(ValueError, match="seeds"):
         env.reset(seed=[1])
+    with pytest.raises(ValueError, match="staggered, not .'stagered'."):
+        env.reset(options={"stagered": True})
     with pytest.raises(ValueError, match="rows"):
         env.restore_state(make_env(task, 3).save_state())

@@ -55,13 +55,15 @@ class ExactVectorEnv(VectorEnv):
         Args:
             seed: an integer s seeds row i with s + i, a sequence seeds row i with its own entry; a row whose seed is
                 None goes on with the generator it has.
-            options: none are known.
+            options: ``{"staggered": True}`` cuts row i's first episode short by i / N of the time limit, so that rows
+                whose episodes run out of time do not all start anew in the same step.
 
         Returns:
             Observations [N, S] float64 and an empty info.
         """
-        if options:
-            raise ValueError(f"reset takes no options, not {sorted(options)}")
+        options = options or {}
+        if unknown := options.keys() - {"staggered"}:
+            raise ValueError(f"reset takes the option staggered, not {sorted(unknown)}")
         if seed is None:
             seed = [None] * self.num_envs
         elif isinstance(seed, int | np.integer):
@@ -72,7 +74,7 @@ class ExactVectorEnv(VectorEnv):
             if row_seed is not None:
                 self._generators[row] = np_random(int(row_seed))[0]
         rows = np.arange(self.num_envs)
-        self._elapsed[rows] = 0
+        self._elapsed[:] = rows * self.horizon // self.num_envs if options.get("staggered") else 0
         self._ready = True
         return self._reset_rows(rows), {}
 
