@@ -252,7 +252,7 @@ def test_bad_input_is_refused():
         env.step(np.zeros((2, 1), dtype=int))
     with pytest.raises(ValueError, match="seeds"):
         env.reset(seed=[1])
-    with pytest.raises(ValueError, match="staggered, not .'stagered'."):
+    with pytest.raises(ValueError, match=r"staggered, not \['stagered'\]"):
         env.reset(options={"stagered": True})
     with pytest.raises(ValueError, match="rows"):
         env.restore_state(make_env(task, 3).save_state())
