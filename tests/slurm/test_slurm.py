@@ -56,12 +56,16 @@ def states(out: Path) -> dict[int, str]:
 def until(what: str, done: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not done():
-        assert time.monotonic() < deadline, f"{what}: {squeue()}"
+        assert time.monotonic() < deadline, f"{what}: {squeue()}{sinfo('--list-reasons')}{sinfo('--Node', '--long')}"
         time.sleep(0.2)
 
 
 def squeue(*arguments: str) -> str:
     return subprocess.run(["squeue", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+def sinfo(*arguments: str) -> str:
+    return subprocess.run(["sinfo", *arguments], capture_output=True, text=True, check=True).stdout
 
 
 def iteration(out: Path, config: RunConfig) -> int:
@@ -169,12 +173,7 @@ def test_a_node_that_dies_loses_nothing(
         until("nothing of it lives", lambda: set(states(out).values()) <= {"lost", "waiting"})
         until(
             "the node is down",
-            lambda: (
-                "down"
-                in subprocess.run(
-                    ["sinfo", "-hNn", "n2", "-o", "%T"], capture_output=True, text=True, check=True
-                ).stdout
-            ),
+            lambda: "down" in sinfo("-hNn", "n2", "-o", "%T"),
         )
     finally:
         subprocess.run([sys.executable, str(CLUSTER), "start", "--folder", str(cluster)], check=True)
@@ -183,14 +182,18 @@ def test_a_node_that_dies_loses_nothing(
 
 
 def processes_of(job: str) -> list[int]:
-    """Return the processes of a job, its steps' managers included."""
-    found = []
+    """Return the processes of a job, its steps' managers first: one that outlives its step tells the controller so.
+
+    The controller then drains the node, which a node that loses power at once never makes it do.
+    """
+    managers, found = [], []
     for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError):
-            ours = f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0")
-            if ours or (folder / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}.".encode()):
+            if (folder / "cmdline").read_bytes().startswith(f"slurmstepd: [{job}.".encode()):
+                managers.append(int(folder.name))
+            elif f"SLURM_JOB_ID={job}".encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found.append(int(folder.name))
-    return [pid for pid in found if pid != os.getpid()]
+    return [pid for pid in managers + found if pid != os.getpid()]
 
 
 def test_status_is_json_that_says_where_a_run_is(toy: str, out: Path, capfd) -> None:
