@@ -193,7 +193,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "segment_age": 8000,
     },
     **dict.fromkeys(("hopper", "walker2d", "humanoid"), _MUJOCO),
-    "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
+    "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 12_000, "sigma": 0.1},
     # The expert itself acts with much noise.
     "ant": _MUJOCO | {"horizon": 20, "iterations": 16_000, "model_steps": 2, "policy_rate": 2e-4},
 }
