@@ -129,15 +129,18 @@ class MGAIL:
         for step in range(1, vector_steps + 1):
             observations, u, successors, noise, done = self._step()
             if self.config.starts == "expert" and step == vector_steps:
-                done = np.ones_like(done)
-                self._begin_at_demonstrations()
+                done[:] = True
+                self._begin_at_demonstrations(done)
+            elif self.config.starts == "mixed" and done.any():
+                self._begin_at_demonstrations(done & (torch.rand(len(done), generator=self.batches).numpy() < 0.5))
             self._push(observations, u, successors, noise, done)
 
-    def _begin_at_demonstrations(self) -> None:
-        """Put every environment into the state of a demonstrated pair."""
-        chosen = torch.randint(len(self.expert), (self.env.num_envs,), generator=self.batches).numpy()
-        states = self.env.states_of(self.demonstrations.observations[chosen])
-        self.observations = self.env.set_simulator_states(np.arange(self.env.num_envs), states)
+    def _begin_at_demonstrations(self, chosen: NDArray[np.bool_]) -> None:
+        """Put the chosen environments [N] into states of demonstrated pairs."""
+        (rows,) = chosen.nonzero()
+        pairs = torch.randint(len(self.expert), (len(rows),), generator=self.batches).numpy()
+        states = self.env.states_of(self.demonstrations.observations[pairs])
+        self.observations[rows] = self.env.set_simulator_states(rows, states)
 
     def _warm_up(self, vector_steps: int) -> None:
         """Fill the buffer; before that, random actions may show how far observations reach."""

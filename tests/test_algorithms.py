@@ -121,6 +121,7 @@ MGAIL_VARIANTS = [
     {"objective": "paper"},
     {"init": "bc", "init_steps": 20},
     {"average": 0.0},
+    {"starts": "mixed", "warmup_steps": 3200},
     {"starts": "expert"},
     {"discriminator_dropout": 0.25},
     {"expert_weight": 0.5},
@@ -136,6 +137,22 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
         default.iterate()
         assert all(np.isfinite(value) for value in changed.iterate().values())
     assert not same(default.policy.state_dict(), changed.policy.state_dict())
+
+
+def test_every_other_episode_begins_in_a_demonstrated_state():
+    """With mixed starts; the buffer holds the states in which the episodes began, and a resumed learner goes on alike."""
+    learner, resumed = (build("mgail-basic", "hopper", overrides={"starts": "mixed"}) for _ in range(2))
+    learner.iterate()
+    buffer, expert = learner.buffer, learner.expert[:, : learner.buffer.states.shape[-1]]
+    behind = buffer.done[: buffer.cursor - 1, :, 0].bool()
+    firsts = buffer.states[1 : buffer.cursor][behind]
+    demonstrated = torch.isclose(firsts[:, None], expert, atol=1e-4).all(-1).any(-1)
+    assert len(firsts) > 30
+    assert 0.3 < demonstrated.float().mean() < 0.7
+    resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
+    learner.iterate()
+    resumed.iterate()
+    assert same(learner.state_dict(), resumed.state_dict())
 
 
 @pytest.mark.parametrize("task", ["cartpole", "hopper"])
