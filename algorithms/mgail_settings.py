@@ -40,8 +40,8 @@ class MGAILConfig(AlgorithmConfig):
     warmup_steps: int = Field(6400, ge=0, description="environment steps before the first update [ours]")
     starts: Literal["task", "mixed", "expert"] = Field(
         "task",
-        description="where acting begins: as the task does [paper]; every other episode in a demonstrated state [ours]; "
-        "or in one in every pass anew [code]. The last two take a simulator that can be set",
+        description="where acting begins: as the task does [paper]; every other episode in a demonstrated state [ours];"
+        " or in one in every pass anew [code]. The last two take a simulator that can be set",
     )
     buffer_size: int = Field(50_000, gt=0, description="environment steps kept [code]")
     batch_size: int = Field(64, gt=0, description="segments per policy step [code: 70]")

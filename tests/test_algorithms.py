@@ -140,7 +140,7 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
 
 
 def test_every_other_episode_begins_in_a_demonstrated_state():
-    """With mixed starts; the buffer holds the states in which the episodes began, and a resumed learner goes on alike."""
+    """With mixed starts: the buffer holds the first states of all episodes; a resumed learner goes on alike."""
     learner, resumed = (build("mgail-basic", "hopper", overrides={"starts": "mixed"}) for _ in range(2))
     learner.iterate()
     buffer, expert = learner.buffer, learner.expert[:, : learner.buffer.states.shape[-1]]
