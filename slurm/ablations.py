@@ -60,6 +60,7 @@ ABLATIONS: dict[str, tuple[str, Change]] = {
     "sigma-half": ("half the action noise", lambda config: {"sigma": config.sigma / 2}),
     "sigma-double": ("twice the action noise", lambda config: {"sigma": 2 * config.sigma}),
     "paper-cost": ("the paper's cost D instead of -log(1 - D)", lambda config: {"objective": "paper"}),
+    "mixed-starts": ("every other episode from a demonstrated state", lambda config: {"starts": "mixed"}),
     "cloned": ("behavioural cloning first", lambda config: {"init": "bc"}),
 }
 """{label: (what is changed, the settings that change it)}."""
