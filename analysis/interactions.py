@@ -137,10 +137,10 @@ def draw(rows: Sequence[Row], caution: str) -> "Figure":
     from matplotlib.figure import Figure
 
     present = plotting.methods_of(rows)
-    places: list[float] = []
-    for i, row in enumerate(rows):
-        gap = 1.0 if not i else 1.0 + 0.9 * (row["task"] != rows[i - 1]["task"])
-        places.append((places[-1] if places else 0.0) + gap)
+    tasks = [row["task"] for row in rows]
+    places = [1.0]
+    for before, task in pairwise(tasks):  # a task's name takes two lines, even if it has but one method
+        places.append(places[-1] + 1.0 + (task != before) * (1.7 if tasks.count(before) == 1 else 0.9))
     head, foot = 0.42, 0.36
     total = head + foot + 0.135 * (places[-1] + 0.4)
     figure = Figure(figsize=(plotting.WIDTH, total))
