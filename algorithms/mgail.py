@@ -20,11 +20,12 @@ from torch.nn.functional import one_hot
 from algorithms.average import follow
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED
+from algorithms.critic import Critic
 from algorithms.discriminator import Discriminator
 from algorithms.forward_models import BasicModel, make_model
 from algorithms.heads import GaussianHead, GumbelHead, Head
 from algorithms.mgail_settings import MGAILConfig
-from algorithms.normalize import set_mixed_scale
+from algorithms.normalize import Motion, set_mixed_scale
 from algorithms.recursion import Walk
 from algorithms.replay import Segment, SequenceBuffer
 from algorithms.step_cost import StepCost
@@ -34,7 +35,6 @@ from bench.seeding import Streams
 from bench.tasks import Task
 from bench.trajectory import Demonstrations
 
-STILL = 0.01  # of the mean squared change: f is not to spend itself on coordinates that move less
 _OF_TURNS = ("discriminator_loss", "discriminator_accuracy", "cost", "gradient_norm", "adjoint_norm")
 """Metrics that are NaN in a pass in which D or the policy does not learn."""
 
@@ -71,11 +71,16 @@ class MGAIL:
             config.discriminator_slope,
         )
         self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
+        self.critic = (
+            Critic(states + actions, config.gamma, config.critic_rate, streams.torch("critic"))
+            if config.critic
+            else None
+        )
         self.policy_optimiser = torch.optim.Adam(self.learner.network.parameters(), config.policy_rate, fused=True)
         self.buffer = SequenceBuffer(
             max(config.buffer_size, config.warmup_steps), config.num_envs, states, actions, streams.numpy("segments")
         )
-        self.squares: Tensor | None = None
+        self.motion = Motion()
         self.demonstrations = demonstrations
         self.expert = self._expert_rows()
         self.walk = Walk(self.learner.network, self.model, self._head())
@@ -119,6 +124,8 @@ class MGAIL:
         metrics |= dict.fromkeys(_OF_TURNS, nan)
         if not turn and config.signal == LEARNED:
             metrics |= self._update_discriminator(fraction)
+        if self.critic is not None:
+            metrics |= {"critic_error": self._update_critic(self.critic)}
         if turn or not config.turns:
             metrics |= self._update_policy(fraction)
         self.iteration += 1
@@ -127,13 +134,13 @@ class MGAIL:
     def _act(self, vector_steps: int) -> None:
         """Lines 3-4: act with the current policy and push (s, a, s') and the noise into the buffer."""
         for step in range(1, vector_steps + 1):
-            observations, u, successors, noise, done = self._step()
+            observations, u, successors, noise, done, terminated = self._step()
             if self.config.starts == "expert" and step == vector_steps:
                 done[:] = True
                 self._begin_at_demonstrations(done)
             elif self.config.starts == "mixed" and done.any():
                 self._begin_at_demonstrations(done & (torch.rand(len(done), generator=self.batches).numpy() < 0.5))
-            self._push(observations, u, successors, noise, done)
+            self._push(observations, u, successors, noise, done, terminated)
 
     def _begin_at_demonstrations(self, chosen: NDArray[np.bool_]) -> None:
         """Put the chosen environments [N] into states of demonstrated pairs."""
@@ -154,8 +161,8 @@ class MGAIL:
         self._act(vector_steps)
 
     @torch.no_grad()
-    def _step(self, at_random: bool = False) -> tuple[NDArray, Tensor, NDArray, Tensor, NDArray]:
-        """Take one step everywhere: observations [N, S], actions [N, A], next observations, noise, done [N].
+    def _step(self, at_random: bool = False) -> tuple[NDArray, Tensor, NDArray, Tensor, NDArray, NDArray]:
+        """Take one step everywhere: observations [N, S], actions [N, A], next observations, noise, done, terminated.
 
         `at_random`: whatever the policy's output would be, as if it were zero.
         """
@@ -167,11 +174,11 @@ class MGAIL:
             u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         )
         self.env_steps += len(observations)
-        return observations, u, info["final_obs"], noise, terminated | truncated
+        return observations, u, info["final_obs"], noise, terminated | truncated, terminated
 
-    def _push(self, observations: NDArray, u: Tensor, successors: NDArray, noise: Tensor, done: NDArray) -> None:
+    def _push(self, observations: NDArray, u: Tensor, successors: NDArray, noise: Tensor, *ends: NDArray) -> None:
         normalise = self.learner.normalise
-        self.buffer.push(normalise(observations), u, normalise(successors), noise, done)
+        self.buffer.push(normalise(observations), u, normalise(successors), noise, *ends)
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Draw standard normal noise, or Gumbel noise for discrete actions."""
@@ -193,38 +200,36 @@ class MGAIL:
             predicted = model.unroll(past.states, past.actions, memory, past.done)
             target = past.next_states - past.states
         else:
-            x, u, following = self.buffer.transitions(config.model_batch, config.buffer_size)
+            x, u, following, _ = self.buffer.transitions(config.model_batch, config.buffer_size)
             target = following - x
             if isinstance(model, BasicModel):
-                loss = model.regress(x, u, target, self._weights(target))
+                loss = model.regress(x, u, target, self.motion.weights(target, config.model_weighted))
                 self.model_optimiser.step()
                 return loss.item()
             predicted = model(x, u, x[:, :0])[0]
-        weights = self._weights(target)
+        weights = self.motion.weights(target, config.model_weighted)
         loss = (weights * (predicted - target).square()).mean()
         self.model_optimiser.zero_grad()
         loss.backward()
         self.model_optimiser.step()
         return loss.item()
 
-    def _weights(self, changes: Tensor) -> Tensor:
-        """Return what squared errors of f count, [S]: one over the mean squared changes so far (recent ones more).
-
-        Otherwise a few coordinates that jump (contact forces, velocities at an impact) take all of f.
-        """
-        squares = changes.flatten(0, -2).square().mean(0)
-        if not self.config.model_weighted:
-            return torch.ones_like(squares)
-        self.squares = squares if self.squares is None else torch.lerp(self.squares, squares, 0.01)
-        return 1 / (self.squares + STILL * self.squares.mean())
-
     def _update_discriminator(self, fraction: float) -> Metrics:
         """Line 7: one step of D, half agent, half expert."""
         config = self.config
-        states, actions, _ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age)
+        states, actions, *_ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age)
         chosen = torch.randint(len(self.expert), (config.discriminator_batch,), generator=self.batches)
         self.discriminator.optimiser.param_groups[0]["lr"] = config.discriminator_rate * fraction
         return self.discriminator.update(torch.cat([states, actions], -1), self.expert[chosen])
+
+    @torch.no_grad()
+    def _update_critic(self, critic: Critic) -> float:
+        """Take one step of the critic on D's reward and the current policy's next actions."""
+        config, learner = self.config, self.learner
+        x, u, following, terminated = self.buffer.transitions(config.model_batch, config.discriminator_age)
+        rows = torch.cat([x, u], -1)
+        actions = self.walk.head.draw(learner(following), self.noise((len(x), u.shape[-1]), self.actions))
+        return critic.update(rows, self.discriminator.logits(rows), torch.cat([following, actions], -1), terminated)
 
     def _segment(self) -> tuple[Segment, Tensor]:
         """Return recorded segments [H, B] and the noise to walk them with, as the setting `segments` says."""
@@ -250,6 +255,8 @@ class MGAIL:
         walk = self.walk
         walk.forward(segment, noise, config.segments == "fresh", config.correction_clip)
         cost, slope = self.cost.along(walk.points)
+        if self.critic is not None:
+            self.critic.close(slope, walk.points, segment.done)
         found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip)
         for parameter, part in zip(network.parameters(), found.parameters, strict=True):
             parameter.grad = part.div_(len(segment.states))  # of the mean over the steps
@@ -276,14 +283,14 @@ class MGAIL:
             "model_optimiser": self.model_optimiser,
             "policy_optimiser": self.policy_optimiser,
             "buffer": self.buffer,
-        }
+        } | ({} if self.critic is None else {"critic": self.critic})
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that an exact resume needs."""
         return {name: part.state_dict() for name, part in self._parts().items()} | {
             "env": self.env.save_state(),
             "observations": self.observations,
-            "squares": self.squares,
+            "squares": self.motion.squares,
             "actions": self.actions.get_state(),
             "batches": self.batches.get_state(),
             "env_steps": self.env_steps,
@@ -295,7 +302,7 @@ class MGAIL:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.env.restore_state(state["env"])
-        self.observations, self.squares = state["observations"], state["squares"]
+        self.observations, self.motion.squares = state["observations"], state["squares"]
         self.actions.set_state(state["actions"])
         self.batches.set_state(state["batches"])
         self.env_steps, self.iteration = state["env_steps"], state["iteration"]

@@ -73,6 +73,10 @@ class MGAILConfig(AlgorithmConfig):
     adjoint_clip: float = Field(
         1000.0, gt=0, description="largest norm of a sample's j_s [ours: out of the way of all but the wildest]"
     )
+    critic: bool = Field(
+        False, description="a critic's cost to go stands for what comes after a segment [ours: falls are foreseen]"
+    )
+    critic_rate: float = Field(1e-3, gt=0, description="Adam step size of the critic [ours]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
     model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
     discriminator_rate: float = Field(3e-4, gt=0, description="Adam step size of D [ours; code: 1e-3]")
@@ -107,6 +111,8 @@ class MGAILConfig(AlgorithmConfig):
             idle |= {"memory", "burn_in"}
         elif self.memory == "constant":
             idle |= {"burn_in"}
+        if not self.critic:
+            idle |= {"critic_rate"}
         if self.segments != "fresh":
             idle |= {"correction_clip"}
         if self.segments == "on_policy":
@@ -127,6 +133,12 @@ class MGAILConfig(AlgorithmConfig):
         for name, value in (("init", "bc"), ("starts", "mixed"), ("starts", "expert")):
             if self.signal != LEARNED and getattr(self, name) == value:
                 raise ValueError(NEEDS_DEMONSTRATIONS.format(self.signal, f"{name}={value}"))
+        return self
+
+    @model_validator(mode="after")
+    def _critic_has_a_discount(self) -> Self:
+        if self.critic and self.gamma == 1:
+            raise ValueError("critic=True needs a gamma below 1: it learns (1 - gamma) Q")
         return self
 
     @model_validator(mode="after")
@@ -241,6 +253,7 @@ AUTHORS: dict[str, Any] = {
     "final_rate": 1.0,
     "gradient_clip": 200.0,  # there every entry at 2, of a loss times 0.01
     "adjoint_clip": 1e9,
+    "critic": False,
     "average": 0.0,
 }
 SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "buffer_size": 3200, "horizon": 5}

@@ -37,7 +37,7 @@ def act(
         u = head.draw(policy(x), noise)
         command = u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         observations, _, terminated, truncated, info = env.step(command)
-        buffer.push(x, u, policy.normalise(info["final_obs"]), noise, terminated | truncated)
+        buffer.push(x, u, policy.normalise(info["final_obs"]), noise, terminated | truncated, terminated)
         report((step + 1) / steps)
     return buffer
 

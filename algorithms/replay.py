@@ -39,7 +39,7 @@ class Segment:
 class SequenceBuffer:
     """A ring buffer of vector-environment steps."""
 
-    _fields = ("states", "actions", "next_states", "noise", "done")
+    _fields = ("states", "actions", "next_states", "noise", "done", "terminated")
 
     def __init__(self, capacity: int, num_envs: int, state: int, action: int, generator: np.random.Generator):
         self.rows = max(capacity // num_envs, 1)
@@ -50,17 +50,21 @@ class SequenceBuffer:
         self.next_states = torch.zeros(self.rows, num_envs, state)
         self.noise = torch.zeros(self.rows, num_envs, action)
         self.done = torch.zeros(self.rows, num_envs, 1)
+        self.terminated = torch.zeros(self.rows, num_envs, 1)
         self.cursor = 0
         self.size = 0
 
-    def push(self, states: Tensor, actions: Tensor, next_states: Tensor, noise: Tensor, done: NDArray) -> None:
-        """Append one vector step: [N, S], [N, A], [N, S], [N, A], [N]; the oldest one falls out."""
+    def push(
+        self, states: Tensor, actions: Tensor, next_states: Tensor, noise: Tensor, done: NDArray, terminated: NDArray
+    ) -> None:
+        """Append one vector step: [N, S], [N, A], [N, S], [N, A], [N], [N]; the oldest one falls out."""
         row = self.cursor
         self.states[row] = states
         self.actions[row] = actions
         self.next_states[row] = next_states
         self.noise[row] = noise
         self.done[row, :, 0] = torch.from_numpy(done)
+        self.terminated[row, :, 0] = torch.from_numpy(terminated)
         self.cursor = (row + 1) % self.rows
         self.size = min(self.size + 1, self.rows)
 
@@ -72,14 +76,15 @@ class SequenceBuffer:
         age = self.generator.integers(length, oldest + 1, batch)
         return self.cursor - age
 
-    def transitions(self, batch: int, recent: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw states [B, S], actions [B, A] and true next states [B, S] from the last `recent` steps."""
+    def transitions(self, batch: int, recent: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw states [B, S], actions [B, A], true next states [B, S], terminated [B] from the last `recent` steps."""
         flat = self._starts(batch, 1, recent, 0) % self.rows * self.num_envs
         index = torch.from_numpy(flat + self.generator.integers(self.num_envs, size=batch))
-        states, actions, next_states = (
-            getattr(self, name).flatten(0, 1).index_select(0, index) for name in self._fields[:3]
+        states, actions, next_states, terminated = (
+            field.flatten(0, 1).index_select(0, index)
+            for field in (self.states, self.actions, self.next_states, self.terminated)
         )
-        return states, actions, next_states
+        return states, actions, next_states, terminated[:, 0]
 
     def segments(self, batch: int, horizon: int, recent: int, burn_in: int = 0) -> Segment:
         """Draw segments of `horizon` steps with `burn_in` steps of past, from the last `recent` steps."""
@@ -96,8 +101,8 @@ class SequenceBuffer:
         rows = (starts + np.arange(-burn_in, horizon)[:, None]) % self.rows
         index = torch.from_numpy((rows * self.num_envs + column).ravel())
         states, actions, next_states, noise, done = (
-            getattr(self, name).flatten(0, 1).index_select(0, index).view(len(rows), len(starts), -1)
-            for name in self._fields
+            field.flatten(0, 1).index_select(0, index).view(len(rows), len(starts), -1)
+            for field in (self.states, self.actions, self.next_states, self.noise, self.done)
         )
         return Segment(
             states=states[burn_in:],

@@ -61,6 +61,7 @@ ABLATIONS: dict[str, tuple[str, Change]] = {
     "sigma-double": ("twice the action noise", lambda config: {"sigma": 2 * config.sigma}),
     "paper-cost": ("the paper's cost D instead of -log(1 - D)", lambda config: {"objective": "paper"}),
     "mixed-starts": ("every other episode from a demonstrated state", lambda config: {"starts": "mixed"}),
+    "critic": ("a critic's cost to go behind every segment", lambda config: {"critic": True}),
     "cloned": ("behavioural cloning first", lambda config: {"init": "bc"}),
 }
 """{label: (what is changed, the settings that change it)}."""

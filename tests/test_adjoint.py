@@ -1,14 +1,12 @@
 """Tapes, the cost along a walk and the regression of f: what MGAIL differentiates by hand, against autograd."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 from torch import nn
 
 from algorithms.adjoint import ALL, WIDE, record
 from algorithms.forward_models import BasicModel
-from algorithms.mgail import MGAIL
+from algorithms.normalize import Motion
 from algorithms.step_cost import StepCost, step_cost
 from bench.policy import mlp
 
@@ -86,9 +84,8 @@ def test_regression_of_the_basic_model_equals_autograd():
 
 def test_errors_of_f_count_relative_to_motion():
     """Mean squared changes of 5 and 0, a hundredth of whose mean is added; then zeros, of which a hundredth counts."""
-    learner = SimpleNamespace(config=SimpleNamespace(model_weighted=True), squares=None)
+    motion = Motion()
     changes = torch.tensor([[[1.0, 0.0]], [[3.0, 0.0]]])  # [H, B, S]
-    torch.testing.assert_close(MGAIL._weights(learner, changes), 1 / torch.tensor([5.025, 0.025]))
-    torch.testing.assert_close(MGAIL._weights(learner, 0 * changes), 1 / torch.tensor([4.97475, 0.02475]))
-    learner.config.model_weighted = False
-    assert torch.equal(MGAIL._weights(learner, changes), torch.ones(2))
+    torch.testing.assert_close(motion.weights(changes), 1 / torch.tensor([5.025, 0.025]))
+    torch.testing.assert_close(motion.weights(0 * changes), 1 / torch.tensor([4.97475, 0.02475]))
+    assert torch.equal(motion.weights(changes, weighted=False), torch.ones(2))

@@ -123,6 +123,7 @@ MGAIL_VARIANTS = [
     {"average": 0.0},
     {"starts": "mixed", "warmup_steps": 3200},
     {"starts": "expert"},
+    {"critic": True},
     {"discriminator_dropout": 0.25},
     {"expert_weight": 0.5},
 ]
@@ -140,8 +141,9 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
 
 
 def test_every_other_episode_begins_in_a_demonstrated_state():
-    """With mixed starts: the buffer holds the first states of all episodes; a resumed learner goes on alike."""
-    learner, resumed = (build("mgail-basic", "hopper", overrides={"starts": "mixed"}) for _ in range(2))
+    """With mixed starts: the buffer holds the first states of all episodes; a resumed learner (and critic) goes on."""
+    overrides = {"starts": "mixed", "critic": True}
+    learner, resumed = (build("mgail-basic", "hopper", overrides=overrides) for _ in range(2))
     learner.iterate()
     buffer, expert = learner.buffer, learner.expert[:, : learner.buffer.states.shape[-1]]
     behind = buffer.done[: buffer.cursor - 1, :, 0].bool()
@@ -200,6 +202,7 @@ IDLE = [
     ("mgail-basic", "hopper", {"memory": "constant"}),
     ("mgail-basic", "hopper", {"burn_in": 1}),
     ("mgail-basic", "hopper", {"init_steps": 1}),
+    ("mgail-basic", "hopper", {"critic_rate": 1.0}),
     ("mgail-advanced", "hopper", {"memory": "constant", "burn_in": 1}),
     ("mgail-advanced", "hopper", {"segments": "replay", "correction_clip": 1e-3}),
     ("mgail-advanced", "cartpole", {"segments": "on_policy", "env_steps_per_iteration": 160, "batch_size": 3}),
@@ -275,6 +278,7 @@ def test_unknown_names_say_what_is_known():
             r"env_steps_per_iteration=1600 needs",
         ),
         ({"burn_in": 256}, r"horizon=5 needs warmup_steps of at least 4176, not 1600: 261 steps"),
+        ({"critic": True, "gamma": 1.0}, r"critic=True needs a gamma below 1"),
         ({"hidden": [64, 0]}, r"setting hidden\.1=0: "),
     ],
     ids=str,
