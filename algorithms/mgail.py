@@ -88,6 +88,7 @@ class MGAIL:
         if config.init == "bc":
             pretrain(self.learner, demonstrations, config.init_steps, streams.torch("pretraining"))
         self.policy.load_state_dict(self.learner.state_dict())
+        self.elapsed = np.zeros(config.num_envs, dtype=np.int64)
         self.observations, _ = env.reset(seed=streams.integer("environment"), options={"staggered": True})
 
     def _head(self) -> Head:
@@ -134,18 +135,21 @@ class MGAIL:
     def _act(self, vector_steps: int) -> None:
         """Lines 3-4: act with the current policy and push (s, a, s') and the noise into the buffer."""
         for step in range(1, vector_steps + 1):
+            elapsed = self.elapsed
             observations, u, successors, noise, done, terminated = self._step()
+            self.elapsed = np.where(done, 0, elapsed + 1)
             if self.config.starts == "expert" and step == vector_steps:
                 done[:] = True
                 self._begin_at_demonstrations(done)
             elif self.config.starts == "mixed" and done.any():
                 self._begin_at_demonstrations(done & (torch.rand(len(done), generator=self.batches).numpy() < 0.5))
-            self._push(observations, u, successors, noise, done, terminated)
+            self._push(observations, u, successors, noise, done, terminated, elapsed)
 
     def _begin_at_demonstrations(self, chosen: NDArray[np.bool_]) -> None:
         """Put the chosen environments [N] into states of demonstrated pairs."""
         (rows,) = chosen.nonzero()
         pairs = torch.randint(len(self.expert), (len(rows),), generator=self.batches).numpy()
+        self.elapsed[rows] = self.demonstrations.step[pairs]
         states = self.env.states_of(self.demonstrations.observations[pairs])
         self.observations[rows] = self.env.set_simulator_states(rows, states)
 
@@ -176,9 +180,9 @@ class MGAIL:
         self.env_steps += len(observations)
         return observations, u, info["final_obs"], noise, terminated | truncated, terminated
 
-    def _push(self, observations: NDArray, u: Tensor, successors: NDArray, noise: Tensor, *ends: NDArray) -> None:
+    def _push(self, observations: NDArray, u: Tensor, successors: NDArray, noise: Tensor, *times: NDArray) -> None:
         normalise = self.learner.normalise
-        self.buffer.push(normalise(observations), u, normalise(successors), noise, *ends)
+        self.buffer.push(normalise(observations), u, normalise(successors), noise, *times)
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         """Draw standard normal noise, or Gumbel noise for discrete actions."""
@@ -217,8 +221,9 @@ class MGAIL:
     def _update_discriminator(self, fraction: float) -> Metrics:
         """Line 7: one step of D, half agent, half expert."""
         config = self.config
-        states, actions, *_ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age)
         chosen = torch.randint(len(self.expert), (config.discriminator_batch,), generator=self.batches)
+        times = self.demonstrations.step[chosen.numpy()] if config.discriminator_matched else None
+        states, actions, *_ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age, times)
         self.discriminator.optimiser.param_groups[0]["lr"] = config.discriminator_rate * fraction
         return self.discriminator.update(torch.cat([states, actions], -1), self.expert[chosen])
 
@@ -290,6 +295,7 @@ class MGAIL:
         return {name: part.state_dict() for name, part in self._parts().items()} | {
             "env": self.env.save_state(),
             "observations": self.observations,
+            "elapsed": self.elapsed,
             "squares": self.motion.squares,
             "actions": self.actions.get_state(),
             "batches": self.batches.get_state(),
@@ -302,6 +308,7 @@ class MGAIL:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self.env.restore_state(state["env"])
+        self.elapsed = state["elapsed"]
         self.observations, self.motion.squares = state["observations"], state["squares"]
         self.actions.set_state(state["actions"])
         self.batches.set_state(state["batches"])

@@ -61,6 +61,9 @@ class MGAILConfig(AlgorithmConfig):
         0, ge=0, description="passes after which D and the policy take turns; 0: both learn in every pass [code: 100]"
     )
     discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
+    discriminator_matched: bool = Field(
+        False, description="D's agent rows are of the times in an episode that its expert rows are of [ours: see M19]"
+    )
     segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
     gradient_penalty: float = Field(
         10.0, ge=0, description="weight of D's slopes above `discriminator_slope` [ours: D saturates without]"
@@ -118,7 +121,7 @@ class MGAILConfig(AlgorithmConfig):
         if self.segments == "on_policy":
             idle |= {"batch_size", "segment_age"}
         if self.signal != LEARNED:
-            training = ("rate", "batch", "age")
+            training = ("rate", "batch", "age", "matched")
             idle |= {
                 "scale",
                 "gradient_penalty",
@@ -254,6 +257,7 @@ AUTHORS: dict[str, Any] = {
     "gradient_clip": 200.0,  # there every entry at 2, of a loss times 0.01
     "adjoint_clip": 1e9,
     "critic": False,
+    "discriminator_matched": False,
     "average": 0.0,
 }
 SMOKE: dict[str, Any] = {"iterations": 2, "warmup_steps": 1600, "buffer_size": 3200, "horizon": 5}

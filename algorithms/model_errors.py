@@ -37,7 +37,8 @@ def act(
         u = head.draw(policy(x), noise)
         command = u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         observations, _, terminated, truncated, info = env.step(command)
-        buffer.push(x, u, policy.normalise(info["final_obs"]), noise, terminated | truncated, terminated)
+        ends = terminated | truncated, terminated
+        buffer.push(x, u, policy.normalise(info["final_obs"]), noise, *ends, elapsed=np.zeros(rows))  # nobody asks when
         report((step + 1) / steps)
     return buffer
 

@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+SPAN = 12  # steps by which two times in an episode may differ and still count as one
+LATEST = np.iinfo(np.int16).max
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -39,7 +42,7 @@ class Segment:
 class SequenceBuffer:
     """A ring buffer of vector-environment steps."""
 
-    _fields = ("states", "actions", "next_states", "noise", "done", "terminated")
+    _fields = ("states", "actions", "next_states", "noise", "done", "terminated", "elapsed")
 
     def __init__(self, capacity: int, num_envs: int, state: int, action: int, generator: np.random.Generator):
         self.rows = max(capacity // num_envs, 1)
@@ -51,13 +54,31 @@ class SequenceBuffer:
         self.noise = torch.zeros(self.rows, num_envs, action)
         self.done = torch.zeros(self.rows, num_envs, 1)
         self.terminated = torch.zeros(self.rows, num_envs, 1)
+        self.elapsed = torch.zeros(self.rows, num_envs, dtype=torch.int16)
         self.cursor = 0
         self.size = 0
 
     def push(
-        self, states: Tensor, actions: Tensor, next_states: Tensor, noise: Tensor, done: NDArray, terminated: NDArray
+        self,
+        states: Tensor,
+        actions: Tensor,
+        next_states: Tensor,
+        noise: Tensor,
+        done: NDArray,
+        terminated: NDArray,
+        elapsed: NDArray,
     ) -> None:
-        """Append one vector step: [N, S], [N, A], [N, S], [N, A], [N], [N]; the oldest one falls out."""
+        """Append one vector step, in which the oldest one falls out.
+
+        Args:
+            states: [N, S].
+            actions: [N, A].
+            next_states: [N, S], as in `Segment`.
+            noise: [N, A].
+            done: [N], whether the episode ended with the step.
+            terminated: [N], whether it did so other than by its time limit.
+            elapsed: [N], steps of the episode before this one.
+        """
         row = self.cursor
         self.states[row] = states
         self.actions[row] = actions
@@ -65,6 +86,7 @@ class SequenceBuffer:
         self.noise[row] = noise
         self.done[row, :, 0] = torch.from_numpy(done)
         self.terminated[row, :, 0] = torch.from_numpy(terminated)
+        self.elapsed[row] = torch.from_numpy(np.minimum(elapsed, LATEST))
         self.cursor = (row + 1) % self.rows
         self.size = min(self.size + 1, self.rows)
 
@@ -76,15 +98,36 @@ class SequenceBuffer:
         age = self.generator.integers(length, oldest + 1, batch)
         return self.cursor - age
 
-    def transitions(self, batch: int, recent: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw states [B, S], actions [B, A], true next states [B, S], terminated [B] from the last `recent` steps."""
-        flat = self._starts(batch, 1, recent, 0) % self.rows * self.num_envs
-        index = torch.from_numpy(flat + self.generator.integers(self.num_envs, size=batch))
+    def transitions(
+        self, batch: int, recent: int, elapsed: NDArray | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw states [B, S], actions [B, A], true next states [B, S], terminated [B] from the last `recent` steps.
+
+        `elapsed`: [B], times in an episode; draw of about these.
+        """
+        if elapsed is None:
+            flat = self._starts(batch, 1, recent, 0) % self.rows * self.num_envs
+            flat += self.generator.integers(self.num_envs, size=batch)
+        else:
+            flat = self._at(elapsed, recent)
+        index = torch.from_numpy(flat)
         states, actions, next_states, terminated = (
             field.flatten(0, 1).index_select(0, index)
             for field in (self.states, self.actions, self.next_states, self.terminated)
         )
         return states, actions, next_states, terminated[:, 0]
+
+    def _at(self, elapsed: NDArray, recent: int) -> NDArray[np.int64]:
+        """Draw flat indices [B] of recorded steps at most `SPAN` from `elapsed` [B]; any where there is none."""
+        rows = (self.cursor - np.arange(1, min(self.size, max(recent // self.num_envs, 1)) + 1)) % self.rows
+        times = self.elapsed.numpy()[rows].ravel()
+        order = np.argsort(times, kind="stable")
+        first = np.searchsorted(times, elapsed - SPAN, "left", sorter=order)
+        behind = np.searchsorted(times, elapsed + SPAN, "right", sorter=order)
+        none = first == behind
+        first[none], behind[none] = 0, len(order)
+        chosen = order[self.generator.integers(first, behind)]
+        return rows[chosen // self.num_envs] * self.num_envs + chosen % self.num_envs
 
     def segments(self, batch: int, horizon: int, recent: int, burn_in: int = 0) -> Segment:
         """Draw segments of `horizon` steps with `burn_in` steps of past, from the last `recent` steps."""

@@ -61,6 +61,7 @@ ABLATIONS: dict[str, tuple[str, Change]] = {
     "sigma-double": ("twice the action noise", lambda config: {"sigma": 2 * config.sigma}),
     "paper-cost": ("the paper's cost D instead of -log(1 - D)", lambda config: {"objective": "paper"}),
     "mixed-starts": ("every other episode from a demonstrated state", lambda config: {"starts": "mixed"}),
+    "matched": ("D's agent rows of its expert rows' times", lambda config: {"discriminator_matched": True}),
     "critic": ("a critic's cost to go behind every segment", lambda config: {"critic": True}),
     "cloned": ("behavioural cloning first", lambda config: {"init": "bc"}),
 }

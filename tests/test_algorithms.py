@@ -124,6 +124,7 @@ MGAIL_VARIANTS = [
     {"starts": "mixed", "warmup_steps": 3200},
     {"starts": "expert"},
     {"critic": True},
+    {"discriminator_matched": True},
     {"discriminator_dropout": 0.25},
     {"expert_weight": 0.5},
 ]
@@ -142,7 +143,7 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
 
 def test_every_other_episode_begins_in_a_demonstrated_state():
     """With mixed starts: the buffer holds the first states of all episodes; a resumed learner (and critic) goes on."""
-    overrides = {"starts": "mixed", "critic": True}
+    overrides = {"starts": "mixed", "critic": True, "discriminator_matched": True}
     learner, resumed = (build("mgail-basic", "hopper", overrides=overrides) for _ in range(2))
     learner.iterate()
     buffer, expert = learner.buffer, learner.expert[:, : learner.buffer.states.shape[-1]]
@@ -218,6 +219,7 @@ IDLE = [
             "discriminator_rate": 1.0,
             "discriminator_batch": 3,
             "discriminator_age": 40,
+            "discriminator_matched": True,
             "gradient_penalty": 0.5,
             "expert_weight": 0.5,
             "scale": "demonstrations",
