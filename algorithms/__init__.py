@@ -72,14 +72,14 @@ ALGORITHMS: dict[str, Entry] = {
         {"forward_model": "basic"},
         mgail_settings.BASIC_TUNED,
         smoke=mgail_settings.SMOKE,
-        variants={"authors": mgail_settings.AUTHORS} | controls.FROZEN,
+        variants=mgail_settings.VARIANTS,
     ),
     "mgail-advanced": Entry(
         mgail.MGAIL,
         {"forward_model": "advanced"},
         mgail_settings.ADVANCED_TUNED,
         smoke=mgail_settings.SMOKE,
-        variants={"authors": mgail_settings.AUTHORS} | controls.FROZEN,
+        variants=mgail_settings.VARIANTS,
     ),
 }
 

@@ -42,6 +42,10 @@ by episode are told from equal means.
 """
 PUBLISH_HELP = """\
 Add finished runs to the committed results, replacing the same runs there, and render what follows from them.
+
+  bench publish --runs runs                                      into results/
+  bench publish --runs ablations --tuning --out results/ablations
+                                                                 ablations, whose seeds are for tuning: no results
 """
 
 
@@ -132,13 +136,16 @@ def add_publish_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags of ``bench publish``."""
     parser.add_argument("--runs", nargs="+", type=Path, default=[Path("runs")], metavar="DIR", help="default: runs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="default: the results folder of this project")
+    parser.add_argument(
+        "--tuning", action="store_true", help="the runs of seeds for tuning instead, into their own DIR"
+    )
 
 
 def run_publish(args: argparse.Namespace) -> int:
     """Carry out ``bench publish``."""
     from analysis.publish import publish
 
-    directory, results = publish(args.runs, args.out)
+    directory, results = publish(args.runs, args.out, args.tuning)
     for problem in results.problems:
         sys.stdout.write(f"{problem}\n")
     sys.stdout.write(f"{directory} holds {len(results.runs)} runs now, and what is rendered from them\n")

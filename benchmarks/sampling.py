@@ -169,7 +169,7 @@ def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", default=",".join(TASKS), help="comma-separated names (default: all)")
-    parser.add_argument("--rows", default="64", help="environments stepped together (default: 64)")
+    parser.add_argument("--rows", default="128", help="environments stepped together (default: 128)")
     parser.add_argument("--steps", default="100", help="batched steps per turn (default: 100)")
     parser.add_argument("--rounds", default="9", help="turns of each way (default: 9)")
     options = parser.parse_args()

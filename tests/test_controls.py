@@ -84,6 +84,13 @@ def test_a_default_signal_leaves_no_trace_in_records() -> None:
         assert cls.Config(**control.model_dump()) == control
 
 
+def test_every_task_has_its_controls() -> None:
+    for name, entry in ALGORITHMS.items():
+        for task in TASKS:
+            for variant in entry.variants:
+                resolve(name, task, variant=variant)
+
+
 def test_what_needs_demonstrations_is_refused() -> None:
     for name, settings in (("gail-trpo", {"init": "bc"}), ("mgail-basic", {"starts": "expert"})):
         with pytest.raises(UserError, match="looks at no demonstration"):

@@ -303,6 +303,26 @@ def test_smoke_runs_are_not_published(runs: Path, write_run, tmp_path: Path) -> 
         publish([runs / "bc"], out)
 
 
+def test_runs_of_seeds_for_tuning_have_a_folder_of_their_own(runs: Path, write_run, tmp_path: Path) -> None:
+    for seed in (1000, 1001):
+        write_run("mgail-basic", "hopper", 4, seed, [1.0] * 50, curve=[1.5, 2 / 3])
+    out, results = publish([runs], tmp_path / "ablations", tuning=True)
+    assert results.runs["seed"].tolist() == [1000, 1001]
+    assert "6 other runs, of seeds that are not for tuning" in str(results.problems[-1])
+    before = contents(out)
+    assert {name.partition(".")[0] for name in before} == {"episodes", "runs", "curves", "provenance", "interactions"}
+    render(out)
+    assert contents(out) == before
+    with pytest.raises(UserError, match="holds runs of seeds for tuning, which results do not belong to"):
+        publish([runs], out)
+    publish([runs], tmp_path / "results")
+    with pytest.raises(UserError, match="holds results, which runs of seeds for tuning do not belong to"):
+        publish([runs], tmp_path / "results", tuning=True)
+    with pytest.raises(UserError, match="a folder of their own"):
+        publish([runs], RESULTS, tuning=True)
+    assert contents(out) == before
+
+
 def test_full_disk_leaves_everything_as_it_was(
     runs: Path, write_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
