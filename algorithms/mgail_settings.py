@@ -209,7 +209,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     },
     **dict.fromkeys(("hopper", "humanoid"), _MUJOCO),
     # Its gait is lost within a few strides and takes seconds to fall: what a segment does not show must cost something.
-    # The learner swings to the end while the average of its weights walks: steps that shrink would leave one swing only.
+    # The learner swings while the average of its weights walks: steps that shrink would leave one swing only.
     "walker2d": _MUJOCO
     | {
         "average": 0.2,
