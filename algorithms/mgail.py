@@ -137,7 +137,6 @@ class MGAIL:
         for step in range(1, vector_steps + 1):
             elapsed = self.elapsed
             observations, u, successors, noise, done, terminated = self._step()
-            self.elapsed = np.where(done, 0, elapsed + 1)
             if self.config.starts == "expert" and step == vector_steps:
                 done[:] = True
                 self._begin_at_demonstrations(done)
@@ -178,6 +177,7 @@ class MGAIL:
             u.argmax(-1).numpy() if policy.discrete else policy.to_env(u)
         )
         self.env_steps += len(observations)
+        self.elapsed = np.where(terminated | truncated, 0, self.elapsed + 1)
         return observations, u, info["final_obs"], noise, terminated | truncated, terminated
 
     def _push(self, observations: NDArray, u: Tensor, successors: NDArray, noise: Tensor, *times: NDArray) -> None:

@@ -152,6 +152,10 @@ def test_every_other_episode_begins_in_a_demonstrated_state():
     demonstrated = torch.isclose(firsts[:, None], expert, atol=1e-4).all(-1).any(-1)
     assert len(firsts) > 30
     assert 0.3 < demonstrated.float().mean() < 0.7
+    before, after = buffer.elapsed[: buffer.cursor - 1], buffer.elapsed[1 : buffer.cursor]
+    assert torch.equal(after[~behind], before[~behind] + 1)
+    assert not after[behind][~demonstrated].any()
+    assert set(after[behind][demonstrated].tolist()) <= set(learner.demonstrations.step.tolist())
     resumed.load_state_dict(copy.deepcopy(learner.state_dict()))
     learner.iterate()
     resumed.iterate()
