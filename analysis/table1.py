@@ -25,7 +25,7 @@ HE_STEPS = {
     for task in TASKS.values()
 }
 # Settings in which entries of one method may differ in kind, not in size: printed with the table.
-TOLD = ("init", "average", "objective", "segments", "starts", "memory", "reward_form")
+TOLD = ("init", "average", "objective", "segments", "starts", "critic", "memory", "reward_form")
 
 
 def entries(results: Results) -> list[Row]:
