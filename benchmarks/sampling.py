@@ -1,6 +1,6 @@
 """How close sampling comes to the speed of physics: environment steps per second on one core, side by side.
 
-Run as ``python benchmarks/sampling.py [--tasks hopper,ant] [--rows 64] [--steps 100] [--rounds 9]``. The ways take
+Run as ``python benchmarks/sampling.py [--tasks hopper,ant] [--rows 128] [--steps 100] [--rounds 9]``. The ways take
 turns, so that a slow moment of the machine meets all of them; rates and ratios are medians over the rounds:
 
 ``limit``             `mujoco.mj_step` alone (with `mj_rnePostConstraint` where the task observes contact forces), in
