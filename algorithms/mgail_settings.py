@@ -62,7 +62,7 @@ class MGAILConfig(AlgorithmConfig):
     )
     discriminator_age: int = Field(20_000, gt=0, description="D's agent half comes from the last steps [ours: K]")
     discriminator_matched: bool = Field(
-        False, description="D's agent rows are of the times in an episode that its expert rows are of [ours: see M19]"
+        False, description="D's agent rows are of the times in an episode that its expert rows are of [ours: see M20]"
     )
     segment_age: int = Field(5_000, gt=0, description="segments come from the last environment steps [ours: measured]")
     gradient_penalty: float = Field(
