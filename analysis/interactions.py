@@ -126,9 +126,14 @@ def grid(rows: Sequence[Row]) -> Grid:
 
 
 def drawn(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of the figure: each task at its smallest size, methods that take steps, without variants."""
+    """Return the rows of the figure: each task at its smallest size, methods that take steps.
+
+    Variants are drawn where most rows are of variants, as among ablations.
+    """
     smallest = {row["task"]: min(r["trajectories"] for r in rows if r["task"] == row["task"]) for row in rows}
-    methods = [row for row in rows if row["budget_env_steps"] and "+" not in row["algorithm"]]
+    takers = [row for row in rows if row["budget_env_steps"]]
+    plain = [row for row in takers if "+" not in row["algorithm"]]
+    methods = plain if 2 * len(plain) >= len(takers) else takers
     return [row for row in methods if row["trajectories"] == smallest[row["task"]]]
 
 
@@ -145,7 +150,8 @@ def draw(rows: Sequence[Row], caution: str) -> "Figure":
     total = head + foot + 0.135 * (places[-1] + 0.4)
     figure = Figure(figsize=(plotting.WIDTH, total))
     panels = figure.subplots(1, 2, sharey=True)
-    figure.subplots_adjust(left=0.24, right=0.985, top=1 - head / total, bottom=foot / total, wspace=0.06)
+    left = 0.32 if any("+" in name for name in present) else 0.24  # variants have longer names
+    figure.subplots_adjust(left=left, right=0.985, top=1 - head / total, bottom=foot / total, wspace=0.06)
     figure.text(0.012, 1 - 0.12 / total, f"Until {LEVEL:g} of the expert", fontsize=9.5, fontweight="bold", va="center")
     remark = "each point a seed, the bar their median; hollow: never within the budget" + caution
     figure.text(0.988, 1 - 0.12 / total, remark, fontsize=6.5, color=plotting.FAINT, va="center", ha="right")

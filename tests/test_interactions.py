@@ -55,3 +55,9 @@ def test_every_format(results):
     with Image.open(io.BytesIO(files["interactions.png"])) as image:
         assert image.width > 1000
     assert [row["algorithm"] for row in interactions.drawn(document.interactions)] == ["gail-trpo", "mgail-basic"]
+    rows = [
+        {"task": "hopper", "trajectories": 4, "budget_env_steps": 1, "algorithm": f"m{kind}"}
+        for kind in ("", "+a", "+b")
+    ]
+    assert interactions.drawn(rows) == rows  # among ablations the variants are what is to be seen
+    assert interactions.drawn(rows[:2]) == rows[:1]
