@@ -1,4 +1,4 @@
-"""The moving average of a policy's weights that GAIL and MGAIL offer alike (setting `average`)."""
+"""The moving average of a policy's weights that GAIL and MGAIL offer alike (setting `average`), and its pull."""
 
 import torch
 from torch import Tensor, nn
@@ -20,3 +20,20 @@ def follow(averaged: nn.Module, learner: nn.Module, share: float, updates: int) 
     ours: list[Tensor] = list(averaged.parameters())
     theirs: list[Tensor] = list(learner.parameters())
     torch._foreach_lerp_(ours, theirs, 1 / (1 + share * updates))
+
+
+@torch.no_grad()
+def pull(learner: nn.Module, averaged: nn.Module, share: float) -> None:
+    """Move a learner this share of the way to the average of its weights.
+
+    Two players who learn against each other go round their equilibrium; the average stands near the middle, and the
+    pull is friction.
+
+    Args:
+        learner: is moved in place.
+        averaged: the same class of network.
+        share: the setting `pull`.
+    """
+    ours: list[Tensor] = list(learner.parameters())
+    theirs: list[Tensor] = list(averaged.parameters())
+    torch._foreach_lerp_(ours, theirs, share)

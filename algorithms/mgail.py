@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from algorithms.average import follow
+from algorithms.average import follow, pull
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED
 from algorithms.critic import Critic
@@ -269,6 +269,8 @@ class MGAIL:
         self.policy_optimiser.param_groups[0]["lr"] = config.policy_rate * fraction
         self.policy_optimiser.step()
         follow(self.policy.network, network, config.average, self.iteration)
+        if config.pull:
+            pull(network, self.policy.network, config.pull)
         return {
             "cost": cost.mean().item(),
             "gradient_norm": norm.item(),

@@ -99,6 +99,12 @@ class MGAILConfig(AlgorithmConfig):
         lt=1,
         description="share of the run that the reported average of weights recalls; 0: last weights [ours]",
     )
+    pull: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of the way to that average which the learner goes back after every step [ours]",
+    )
 
     signal: Literal["learned", "frozen"] = signal_field("one that stays random")
 
@@ -116,6 +122,8 @@ class MGAILConfig(AlgorithmConfig):
             idle |= {"burn_in"}
         if not self.critic:
             idle |= {"critic_rate"}
+        if not self.average:
+            idle |= {"pull"}
         if self.segments != "fresh":
             idle |= {"correction_clip"}
         if self.segments == "on_policy":
@@ -274,6 +282,7 @@ AUTHORS: dict[str, Any] = {
     "critic": False,
     "discriminator_matched": False,
     "average": 0.0,
+    "pull": 0.0,
 }
 # Starts of some tasks are demonstrated states, which a control must not see.
 VARIANTS = {"authors": AUTHORS, "frozen": FROZEN["frozen"] | {"starts": "task"}}

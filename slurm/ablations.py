@@ -52,6 +52,7 @@ ABLATIONS: dict[str, tuple[str, Change]] = {
     "batch-half": ("half as many segments a step", lambda config: {"batch_size": config.batch_size // 2}),
     "narrow-model": ("f half as wide", lambda config: {"model_width": config.model_width // 2}),
     "raw": ("the last weights, not their average", lambda config: {"average": 0.0}),
+    "pull": ("the learner pulled back to its average", lambda config: {"pull": 0.002}),
     "no-decay": ("step sizes that stay", lambda config: {"final_rate": 1.0}),
     "policy-rate-double": ("the policy's steps doubled", lambda config: {"policy_rate": 2 * config.policy_rate}),
     "policy-rate-half": ("the policy's steps halved", lambda config: {"policy_rate": config.policy_rate / 2}),

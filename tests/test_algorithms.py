@@ -141,6 +141,20 @@ def test_settings_of_mgail_run_and_matter(task, overrides):
     assert not same(default.policy.state_dict(), changed.policy.state_dict())
 
 
+def test_the_learner_is_pulled_to_its_average():
+    """After the step and after the average's: the first pass's average is the learner itself, the second's is not."""
+    free, pulled = (
+        build("mgail-basic", "hopper", overrides=o) for o in ({"average": 0.5}, {"average": 0.5, "pull": 0.25})
+    )
+    for learner in (free, free, pulled, pulled):
+        learner.iterate()
+    parts = (learner.network.parameters() for learner in (free.learner, pulled.learner, pulled.policy))
+    for without, found, averaged in zip(*parts, strict=True):
+        assert not torch.equal(without, averaged)
+        torch.testing.assert_close(found, 0.75 * without + 0.25 * averaged)
+    assert same(free.policy.state_dict(), pulled.policy.state_dict())
+
+
 def test_every_other_episode_begins_in_a_demonstrated_state():
     """With mixed starts: the buffer holds the first states of all episodes; a resumed learner (and critic) goes on."""
     overrides = {"starts": "mixed", "critic": True, "discriminator_matched": True}
@@ -208,6 +222,7 @@ IDLE = [
     ("mgail-basic", "hopper", {"burn_in": 1}),
     ("mgail-basic", "hopper", {"init_steps": 1}),
     ("mgail-basic", "hopper", {"critic_rate": 1.0}),
+    ("mgail-basic", "hopper", {"average": 0.0, "pull": 0.5}),
     ("mgail-advanced", "hopper", {"memory": "constant", "burn_in": 1}),
     ("mgail-advanced", "hopper", {"segments": "replay", "correction_clip": 1e-3}),
     ("mgail-advanced", "cartpole", {"segments": "on_policy", "env_steps_per_iteration": 160, "batch_size": 3}),
