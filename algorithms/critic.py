@@ -1,19 +1,19 @@
 """What comes after a segment: a critic's word for it (setting `critic`).
 
 Algorithm 1 sums the cost up to the trajectory's end, and a segment ends long before: nothing in it tells of a fall that
-is half a second away. A critic Q(s, a) stands for the rest. What it learns is the sum of GAIL's rewards, r = -log D:
-they are positive and end with a fall, so falling is worse than whatever D may say of standing. A sum of costs would
-turn that round.
+is half a second away, or of a goal. A critic Q(s, a) stands for the rest. What it learns is the sum of GAIL's rewards,
+in the task's form: -log D is positive and ends with a fall, so falling is worse than whatever D may say of standing;
+log(1 - D) is negative, as is the paper's cost, and ends at a goal.
 """
 
 import copy
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
 from algorithms import perceptron
 from algorithms.adjoint import Array
+from algorithms.discriminator import reward
 from bench.policy import mlp
 
 HIDDEN = (200, 100)
@@ -29,11 +29,12 @@ class Critic:
         inputs: S + A.
         gamma: discount, below one.
         rate: Adam step size.
+        form: of the reward, ``positive`` or ``negative`` (`reward`).
         generator: of the initial weights.
     """
 
-    def __init__(self, inputs: int, gamma: float, rate: float, generator: torch.Generator):
-        self.gamma = gamma
+    def __init__(self, inputs: int, gamma: float, rate: float, form: str, generator: torch.Generator):
+        self.gamma, self.form = gamma, form
         self.network = mlp([inputs, *HIDDEN, 1], generator=generator)
         self.target = copy.deepcopy(self.network)
         self.optimiser = torch.optim.Adam(self.network.parameters(), rate, fused=True)
@@ -56,7 +57,7 @@ class Critic:
             The mean squared error.
         """
         later = perceptron.forward(self.of_target, following.T)[-1][0] * (1 - terminated)
-        goal = (1 - self.gamma) * softplus(-logits) + self.gamma * later
+        goal = (1 - self.gamma) * reward(logits, self.form) + self.gamma * later
         values = perceptron.forward(self.layers, rows.T)
         error = values[-1] - goal
         cotangents = perceptron.backward(self.layers, values, error * (2 / len(rows)))

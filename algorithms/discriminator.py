@@ -88,6 +88,11 @@ class Dropout(nn.Module):
         return x * torch.empty_like(x).bernoulli_(self.kept, generator=self.generator) / self.kept
 
 
+def reward(logits: Tensor, form: str) -> Tensor:
+    """Return GAIL's reward for logits of D = p(agent): -log D (``positive``) or log(1 - D) (``negative``)."""
+    return softplus(-logits) if form == "positive" else -softplus(logits)
+
+
 class Discriminator:
     """A network on normalised (state, action) rows [B, S + A] -> logit [B], and its optimiser."""
 

@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
-from torch.nn.functional import one_hot, softplus
+from torch.nn.functional import one_hot
 
 from algorithms.average import follow
 from algorithms.baseline import Baseline, BaselineConfig
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED, NEEDS_DEMONSTRATIONS, signal_field
-from algorithms.discriminator import Discriminator
+from algorithms.discriminator import Discriminator, reward
 from algorithms.likelihood import distribution
 from algorithms.normalize import set_mixed_scale
 from algorithms.reinforce import Reinforce, ReinforceConfig
@@ -125,11 +125,6 @@ PAPER = _for_tasks(
     humanoid={"iterations": 1500},
 )
 SMOKE: dict[str, Any] = {"iterations": 2, "num_envs": 8, "steps": 25}
-
-
-def reward(logits: Tensor, form: str) -> Tensor:
-    """Return GAIL's reward for logits of D = p(agent): -log D (``positive``) or log(1 - D) (``negative``)."""
-    return softplus(-logits) if form == "positive" else -softplus(logits)
 
 
 class GAIL:

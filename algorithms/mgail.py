@@ -72,7 +72,7 @@ class MGAIL:
         )
         self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
         self.critic = (
-            Critic(states + actions, config.gamma, config.critic_rate, streams.torch("critic"))
+            Critic(states + actions, config.gamma, config.critic_rate, task.reward_form, streams.torch("critic"))
             if config.critic
             else None
         )

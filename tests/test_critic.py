@@ -20,20 +20,23 @@ H, B, S, A = 6, 5, 4, 3
 GAMMA = 0.9
 
 
-def make_critic():
-    critic = Critic(S + A, GAMMA, 1e-3, torch.Generator().manual_seed(5))
+def make_critic(form="positive"):
+    critic = Critic(S + A, GAMMA, 1e-3, form, torch.Generator().manual_seed(5))
     for parameter in critic.network.parameters():  # apart from its target, and steep enough to matter
         parameter.data.mul_(1.5)
     return critic
 
 
-def test_a_step_descends_the_error_of_the_bootstrapped_reward():
-    critic = make_critic()
+@pytest.mark.parametrize("form", ["positive", "negative"])
+def test_a_step_descends_the_error_of_the_bootstrapped_reward(form):
+    critic = make_critic(form)
     rows, following = torch.randn(2, B, S + A)
     logits, terminated = torch.randn(B), torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0])
     twin, target = copy.deepcopy(critic.network), copy.deepcopy(critic.target)
     with torch.no_grad():
-        goal = (1 - GAMMA) * -torch.sigmoid(logits).log() + GAMMA * (1 - terminated) * target(following)[:, 0]
+        p = torch.sigmoid(logits)
+        r = -p.log() if form == "positive" else (1 - p).log()
+        goal = (1 - GAMMA) * r + GAMMA * (1 - terminated) * target(following)[:, 0]
     loss = (twin(rows)[:, 0] - goal).square().mean()
     loss.backward()
     assert critic.update(rows, logits, following, terminated) == pytest.approx(loss.item(), rel=1e-12)
@@ -47,7 +50,7 @@ def test_a_step_descends_the_error_of_the_bootstrapped_reward():
 
 def test_a_fall_ends_the_rewards():
     """D = 1/2 everywhere: a reward of log 2 for ever, one step of it before a fall."""
-    critic = Critic(2, 0.5, 1e-2, torch.Generator().manual_seed(0))
+    critic = Critic(2, 0.5, 1e-2, "positive", torch.Generator().manual_seed(0))
     stands, falls = torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]])
     rows, terminated = torch.cat([stands, falls]), torch.tensor([0.0, 1.0])
     for _ in range(2000):

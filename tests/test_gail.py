@@ -7,8 +7,8 @@ import torch
 from gymnasium import spaces
 
 from algorithms.baseline import Baseline, gae
-from algorithms.discriminator import Discriminator
-from algorithms.gail import GAIL, PAPER, GAILConfig, reward
+from algorithms.discriminator import Discriminator, reward
+from algorithms.gail import GAIL, PAPER, GAILConfig
 from algorithms.reinforce import Reinforce, policy_gradient_loss
 from algorithms.rollout import Rollout
 from algorithms.trpo import TRPO
