@@ -217,17 +217,16 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     },
     **dict.fromkeys(("hopper", "humanoid"), _MUJOCO),
     # Its gait is lost within a few strides and takes seconds to fall: what a segment does not show must cost something.
-    # The learner swings while the average of its weights walks: steps that shrink would leave one swing only.
+    # The learner swings while the average of its weights walks: it is pulled there.
     "walker2d": _MUJOCO
     | {
-        "average": 0.2,
         "critic": True,
         "discriminator_matched": True,
         "discriminator_slope": 1.0,
-        "final_rate": 0.3,
         "iterations": 24_000,
         "model_steps": 2,
-        "policy_rate": 2e-4,
+        "policy_rate": 3e-4,
+        "pull": 2e-3,
         "sigma": 0.2,
         "starts": "mixed",
     },
