@@ -183,6 +183,17 @@ _MUJOCO: dict[str, Any] = {
     "iterations": 8800,
     "policy_rate": 4e-4,
 }
+# A gait is lost within a few strides and takes seconds to fall: what a segment does not show must cost something. The
+# learner swings while the average of its weights walks: it is pulled there.
+_WALKING: dict[str, Any] = _MUJOCO | {
+    "critic": True,
+    "discriminator_matched": True,
+    "iterations": 24_000,
+    "policy_rate": 3e-4,
+    "pull": 2e-3,
+    "sigma": 0.2,
+    "starts": "mixed",
+}
 BASIC_TUNED: dict[str, dict[str, Any]] = {
     "cartpole": _CLASSIC | {"entropy": 0.03, "horizon": 60, "iterations": 400, "model_rate": 3e-3, "model_steps": 3},
     "acrobot": _CLASSIC
@@ -215,21 +226,9 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "policy_rate": 2e-3,
         "segment_age": 8000,
     },
-    **dict.fromkeys(("hopper", "humanoid"), _MUJOCO),
-    # Its gait is lost within a few strides and takes seconds to fall: what a segment does not show must cost something.
-    # The learner swings while the average of its weights walks: it is pulled there.
-    "walker2d": _MUJOCO
-    | {
-        "critic": True,
-        "discriminator_matched": True,
-        "discriminator_slope": 1.0,
-        "iterations": 24_000,
-        "model_steps": 2,
-        "policy_rate": 3e-4,
-        "pull": 2e-3,
-        "sigma": 0.2,
-        "starts": "mixed",
-    },
+    "hopper": _MUJOCO,
+    "walker2d": _WALKING | {"discriminator_slope": 1.0, "model_steps": 2},
+    "humanoid": _WALKING,
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.
     "ant": _MUJOCO | {"horizon": 20, "iterations": 16_000, "model_steps": 2, "policy_rate": 2e-4},
