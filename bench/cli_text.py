@@ -52,7 +52,11 @@ def integers(text: str) -> list[int]:
 
 def seeds(text: str, first: int = 0) -> list[int]:
     """Read run seeds: ``5`` means so many from `first` on; ``0,3,7`` and ``10-14`` mean themselves."""
-    return integers(text) if "," in text or "-" in text[1:] else list(range(first, first + positive(text)))
+    if "," in text or "-" in text[1:]:
+        return integers(text)
+    if not (count := integer(text)):
+        raise UserError("--seeds 0 asks for no run, and at least one is needed (run seed 0 alone is --seeds 0,)")
+    return list(range(first, first + count))
 
 
 def setting(text: str, flag: str = "--set") -> tuple[str, Any]:

@@ -40,7 +40,7 @@ def tree(path: Path) -> list[str]:
         (["run", "--table1", "--tasks", "hoper"], "unknown task 'hoper'; known: cartpole,"),
         (["run", "--table1", "--tasks", "hopper", "--trajectories", "5"], "no cell of 5 trajectories"),
         (["run", "--table1", "--tasks", "cartpole", "--algorithms", "gale"], "unknown algorithm 'gale'; known: bc,"),
-        (["run", "--table1", "--tasks", "cartpole", "--seeds", "0"], "at least one is needed"),
+        (["run", "--table1", "--tasks", "cartpole", "--seeds", "0"], "run seed 0 alone is --seeds 0,"),
         (["run", "--table1", "--tasks", "cartpole", "--seeds", "x"], "'x' is not an integer"),
         (["run", "--table1", "--workers", "0"], "at least one is needed"),
         (["run", "--seed", "1", "--seeds", "2"], "not allowed with argument"),
