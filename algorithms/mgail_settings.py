@@ -227,17 +227,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "segment_age": 8000,
     },
     "hopper": _MUJOCO,
-    # A policy that no longer falls would soon be all that a short memory holds: D, f and the critic forget what comes
-    # before a fall, and falls come back.
-    "walker2d": _WALKING
-    | {
-        "buffer_size": 200_000,
-        "discriminator_age": 100_000,
-        "discriminator_slope": 1.25,
-        "gamma": 0.995,
-        "model_steps": 2,
-        "sigma": 0.15,
-    },
+    "walker2d": _WALKING | {"discriminator_slope": 1.0, "model_steps": 2},
     "humanoid": _WALKING,
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.
@@ -282,7 +272,6 @@ AUTHORS: dict[str, Any] = {
     "hidden": (100, 50),
     "sigma": 1 / 6,
     "entropy": 0.0,
-    "gamma": 0.99,
     "temperature": 1.0,
     "policy_rate": 1e-4,
     "final_rate": 1.0,
