@@ -18,6 +18,7 @@ from bench.policy import mlp
 
 HIDDEN = (200, 100)
 FOLLOWING = 0.02  # what the target network takes on of the critic after every step
+STRETCH = 20  # steps of the recorded stretches it learns on
 
 
 class Critic:
@@ -28,13 +29,14 @@ class Critic:
     Args:
         inputs: S + A.
         gamma: discount, below one.
+        trace: lambda of the targets (`goals`).
         rate: Adam step size.
         form: of the reward, ``positive`` or ``negative`` (`reward`).
         generator: of the initial weights.
     """
 
-    def __init__(self, inputs: int, gamma: float, rate: float, form: str, generator: torch.Generator):
-        self.gamma, self.form = gamma, form
+    def __init__(self, inputs: int, gamma: float, trace: float, rate: float, form: str, generator: torch.Generator):
+        self.gamma, self.trace, self.form = gamma, trace, form
         self.network = mlp([inputs, *HIDDEN, 1], generator=generator)
         self.target = copy.deepcopy(self.network)
         self.optimiser = torch.optim.Adam(self.network.parameters(), rate, fused=True)
@@ -44,23 +46,46 @@ class Critic:
         self.layers, self.of_target = layers, of_target
 
     @torch.no_grad()
-    def update(self, rows: Tensor, logits: Tensor, following: Tensor, terminated: Tensor) -> float:
-        """Take one step towards r + gamma Q'(s', a'); behind a termination there is nothing.
+    def goals(self, logits: Tensor, following: Tensor, done: Tensor, terminated: Tensor) -> Tensor:
+        """Return the lambda-returns of recorded stretches, G_t = r_t + gamma ((1 - lambda) Q'_{t+1} + lambda G_{t+1}).
+
+        A fall so tells the whole stretch before it at once; one-step targets (lambda 0) carry it back a step at a time,
+        each as slowly as the target network follows. Behind a termination there is nothing, at a time limit and the
+        stretch's end Q' alone.
 
         Args:
-            rows: (s, a) [M, S + A].
-            logits: D's of these rows, [M].
-            following: (s', a') [M, S + A], a' drawn by the current policy.
-            terminated: [M], 1 where the episode ended with the step, other than by its time limit.
+            logits: D's of the steps, [T, B].
+            following: (s', a') [T, B, S + A], a' drawn by the current policy.
+            done: [T, B], 1 where the episode ended with the step.
+            terminated: [T, B], 1 where it did so other than by its time limit.
+
+        Returns:
+            (1 - gamma) times the returns, [T, B].
+        """
+        later = perceptron.forward(self.of_target, following.flatten(0, 1).T)[-1].view(done.shape) * (1 - terminated)
+        rewards = (1 - self.gamma) * reward(logits, self.form)
+        found = rewards + self.gamma * later
+        for t in range(len(found) - 2, -1, -1):
+            found[t] += self.gamma * self.trace * (1 - done[t]) * (found[t + 1] - later[t])
+        return found
+
+    @torch.no_grad()
+    def update(self, rows: Tensor, logits: Tensor, following: Tensor, done: Tensor, terminated: Tensor) -> float:
+        """Take one step towards the `goals` of recorded stretches.
+
+        Args:
+            rows: (s, a) [T, B, S + A].
+            logits: as in `goals`, [T, B].
+            following: as in `goals`, [T, B, S + A].
+            done: as in `goals`, [T, B].
+            terminated: as in `goals`, [T, B].
 
         Returns:
             The mean squared error.
         """
-        later = perceptron.forward(self.of_target, following.T)[-1][0] * (1 - terminated)
-        goal = (1 - self.gamma) * reward(logits, self.form) + self.gamma * later
-        values = perceptron.forward(self.layers, rows.T)
-        error = values[-1] - goal
-        cotangents = perceptron.backward(self.layers, values, error * (2 / len(rows)))
+        values = perceptron.forward(self.layers, rows.flatten(0, 1).T)
+        error = values[-1] - self.goals(logits, following, done, terminated).view(1, -1)
+        cotangents = perceptron.backward(self.layers, values, error * (2 / error.numel()))
         perceptron.set_gradients(self.layers, values, cotangents)
         self.optimiser.step()
         followers: list[Tensor] = list(self.target.parameters())

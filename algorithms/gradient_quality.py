@@ -147,11 +147,13 @@ def play(algorithm: MGAIL, env: Any, starts: NDArray[np.float64], past: list[Ten
         before = observations
         observations, _, terminated, truncated, info = env.step(command)
         done = torch.from_numpy(terminated | truncated)[:, None].float()
-        parts.append([x, u, policy.normalise(info["final_obs"]), done, alive, before, command])
+        fell = torch.from_numpy(terminated)[:, None].float()
+        parts.append([x, u, policy.normalise(info["final_obs"]), done, fell, alive, before, command])
         alive = alive * (1 - done)
-    x, u, following, done, alive = (torch.stack(column) for column in list(zip(*parts, strict=True))[:5])
-    before, command = (np.stack(column) for column in list(zip(*parts, strict=True))[5:])
-    return Batch(Segment(x, u, following, noise, done, *past), alive, before, command)
+    columns = list(zip(*parts, strict=True))
+    x, u, following, done, fell, alive = (torch.stack(column) for column in columns[:6])
+    before, command = (np.stack(column) for column in columns[6:])
+    return Batch(Segment(x, u, following, noise, done, fell, *past), alive, before, command)
 
 
 def jacobians(algorithm: MGAIL, env: Any, batch: Batch) -> Array:

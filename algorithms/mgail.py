@@ -20,7 +20,7 @@ from torch.nn.functional import one_hot
 from algorithms.average import follow, pull
 from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED
-from algorithms.critic import Critic
+from algorithms.critic import STRETCH, Critic
 from algorithms.discriminator import Discriminator
 from algorithms.forward_models import BasicModel, make_model
 from algorithms.heads import GaussianHead, GumbelHead, Head
@@ -72,7 +72,14 @@ class MGAIL:
         )
         self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
         self.critic = (
-            Critic(states + actions, config.gamma, config.critic_rate, task.reward_form, streams.torch("critic"))
+            Critic(
+                states + actions,
+                config.gamma,
+                config.critic_lambda,
+                config.critic_rate,
+                task.reward_form,
+                streams.torch("critic"),
+            )
             if config.critic
             else None
         )
@@ -118,7 +125,7 @@ class MGAIL:
             self._warm_up(max(config.warmup_steps // config.num_envs, 1))
         else:
             self._act(max(config.env_steps_per_iteration // config.num_envs, 1))
-        fraction = max(config.final_rate, 1 - self.iteration / config.iterations)
+        fraction = config.fraction(self.iteration)
         for _ in range(config.model_steps):
             metrics = {"model_error": self._update_model()}
         turn = config.turns and self.iteration // config.turns % 2  # D's comes first
@@ -204,7 +211,7 @@ class MGAIL:
             predicted = model.unroll(past.states, past.actions, memory, past.done)
             target = past.next_states - past.states
         else:
-            x, u, following, _ = self.buffer.transitions(config.model_batch, config.buffer_size)
+            x, u, following = self.buffer.transitions(config.model_batch, config.buffer_size)
             target = following - x
             if isinstance(model, BasicModel):
                 loss = model.regress(x, u, target, self.motion.weights(target, config.model_weighted))
@@ -223,18 +230,21 @@ class MGAIL:
         config = self.config
         chosen = torch.randint(len(self.expert), (config.discriminator_batch,), generator=self.batches)
         times = self.demonstrations.step[chosen.numpy()] if config.discriminator_matched else None
-        states, actions, *_ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age, times)
+        states, actions, _ = self.buffer.transitions(config.discriminator_batch, config.discriminator_age, times)
         self.discriminator.optimiser.param_groups[0]["lr"] = config.discriminator_rate * fraction
         return self.discriminator.update(torch.cat([states, actions], -1), self.expert[chosen])
 
     @torch.no_grad()
     def _update_critic(self, critic: Critic) -> float:
-        """Take one step of the critic on D's reward and the current policy's next actions."""
-        config, learner = self.config, self.learner
-        x, u, following, terminated = self.buffer.transitions(config.model_batch, config.discriminator_age)
-        rows = torch.cat([x, u], -1)
-        actions = self.walk.head.draw(learner(following), self.noise((len(x), u.shape[-1]), self.actions))
-        return critic.update(rows, self.discriminator.logits(rows), torch.cat([following, actions], -1), terminated)
+        """Take one step of the critic on D's rewards along recorded stretches and the current policy's next actions."""
+        config = self.config
+        past = self.buffer.segments(config.batch_size, STRETCH, config.critic_age)
+        rows = torch.cat([past.states, past.actions], -1)
+        noise = self.noise(tuple(past.actions.shape), self.actions)
+        actions = self.walk.head.draw(self.learner(past.next_states), noise)
+        following = torch.cat([past.next_states, actions], -1)
+        done, terminated = past.done[..., 0], past.terminated[..., 0]
+        return critic.update(rows, self.discriminator.logits(rows), following, done, terminated)
 
     def _segment(self) -> tuple[Segment, Tensor]:
         """Return recorded segments [H, B] and the noise to walk them with, as the setting `segments` says."""

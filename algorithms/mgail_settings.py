@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from algorithms.controls import FROZEN, LEARNED, NEEDS_DEMONSTRATIONS, signal_field
+from algorithms.critic import STRETCH
 from bench.algorithm import AlgorithmConfig
 from bench.tasks import Task
 
@@ -79,14 +80,17 @@ class MGAILConfig(AlgorithmConfig):
     critic: bool = Field(
         False, description="a critic's cost to go stands for what comes after a segment [ours: falls are foreseen]"
     )
+    critic_lambda: float = Field(
+        0.95, ge=0, le=1, description="lambda of the critic's returns [ours: one-step targets learn of falls too late]"
+    )
+    critic_age: int = Field(20_000, gt=0, description="the critic learns on the last environment steps [ours]")
     critic_rate: float = Field(1e-3, gt=0, description="Adam step size of the critic [ours]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
     model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
     discriminator_rate: float = Field(3e-4, gt=0, description="Adam step size of D [ours; code: 1e-3]")
     policy_rate: float = Field(1e-4, gt=0, description="Adam step size of the policy [code]")
-    final_rate: float = Field(
-        0.02, gt=0, le=1, description="D's and the policy's steps fall linearly to this fraction [ours]"
-    )
+    final_rate: float = Field(0.02, gt=0, le=1, description="D's and the policy's steps fall to this fraction [ours]")
+    decay: Literal["linear", "exponential"] = Field("linear", description="how they fall to it [ours: per task]")
     gradient_clip: float = Field(1.0, gt=0, description="largest norm of the policy's gradient [ours]")
     hidden: tuple[PositiveInt, ...] = Field(
         (100, 100), description="hidden layers of the policy [H&E, all methods alike]"
@@ -113,6 +117,11 @@ class MGAILConfig(AlgorithmConfig):
         """Steps of the past that fill the forward model's memory."""
         return self.burn_in if (self.forward_model, self.memory) == ("advanced", "carried") else 0
 
+    def fraction(self, iteration: int) -> float:
+        """Return the size of D's and the policy's steps in a pass, relative to those of the first one."""
+        done = iteration / self.iterations
+        return self.final_rate**done if self.decay == "exponential" else max(self.final_rate, 1 - done)
+
     def idle(self, task: Task) -> set[str]:
         """Return what changes nothing: settings of other kinds of actions, models, segments or first policies."""
         idle = {"sigma"} if task.discrete else {"temperature", "entropy"}
@@ -121,7 +130,7 @@ class MGAILConfig(AlgorithmConfig):
         elif self.memory == "constant":
             idle |= {"burn_in"}
         if not self.critic:
-            idle |= {"critic_rate"}
+            idle |= {"critic_age", "critic_lambda", "critic_rate"}
         if not self.average:
             idle |= {"pull"}
         if self.segments != "fresh":
@@ -160,6 +169,8 @@ class MGAILConfig(AlgorithmConfig):
             length = max(self.env_steps_per_iteration // self.num_envs, 1)
             source = f"env_steps_per_iteration={self.env_steps_per_iteration}"
         steps = length + self.past
+        if self.critic and steps < STRETCH:
+            steps, source = STRETCH, "critic=True"
         if max(self.warmup_steps // self.num_envs, 1) < steps:
             raise ValueError(
                 f"{source} needs warmup_steps of at least {steps * self.num_envs}, not {self.warmup_steps}: "
@@ -227,7 +238,17 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "segment_age": 8000,
     },
     "hopper": _MUJOCO,
-    "walker2d": _WALKING | {"discriminator_slope": 1.0, "model_steps": 2},
+    # How it sets out is hard, and soon a small share of the last steps.
+    "walker2d": _WALKING
+    | {
+        "buffer_size": 200_000,
+        "critic_age": 100_000,
+        "decay": "exponential",
+        "discriminator_age": 100_000,
+        "discriminator_slope": 1.5,
+        "gamma": 0.995,
+        "model_steps": 2,
+    },
     "humanoid": _WALKING,
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.
@@ -278,6 +299,8 @@ AUTHORS: dict[str, Any] = {
     "gradient_clip": 200.0,  # there every entry at 2, of a loss times 0.01
     "adjoint_clip": 1e9,
     "critic": False,
+    "gamma": 0.99,
+    "decay": "linear",
     "discriminator_matched": False,
     "average": 0.0,
     "pull": 0.0,

@@ -25,6 +25,7 @@ class Segment:
         next_states: [H, B, S], true successors, also where an episode ended.
         noise: [H, B, A], the noise the actions were drawn with.
         done: [H, B, 1], 1 where an episode ended with the step; the next row then starts the following episode.
+        terminated: [H, B, 1], 1 where it did so other than by its time limit.
         past_states: [K, B, S] and `past_actions` [K, B, A]: the steps before the segment, for a model's memory.
         past_done: [K, B, 1], 1 where an episode ended in the past.
     """
@@ -34,6 +35,7 @@ class Segment:
     next_states: Tensor
     noise: Tensor
     done: Tensor
+    terminated: Tensor
     past_states: Tensor
     past_actions: Tensor
     past_done: Tensor
@@ -98,10 +100,8 @@ class SequenceBuffer:
         age = self.generator.integers(length, oldest + 1, batch)
         return self.cursor - age
 
-    def transitions(
-        self, batch: int, recent: int, elapsed: NDArray | None = None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw states [B, S], actions [B, A], true next states [B, S], terminated [B] from the last `recent` steps.
+    def transitions(self, batch: int, recent: int, elapsed: NDArray | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Draw states [B, S], actions [B, A], true next states [B, S] from the last `recent` steps.
 
         `elapsed`: [B], times in an episode; draw of about these.
         """
@@ -111,11 +111,10 @@ class SequenceBuffer:
         else:
             flat = self._at(elapsed, recent)
         index = torch.from_numpy(flat)
-        states, actions, next_states, terminated = (
-            field.flatten(0, 1).index_select(0, index)
-            for field in (self.states, self.actions, self.next_states, self.terminated)
+        states, actions, next_states = (
+            field.flatten(0, 1).index_select(0, index) for field in (self.states, self.actions, self.next_states)
         )
-        return states, actions, next_states, terminated[:, 0]
+        return states, actions, next_states
 
     def _at(self, elapsed: NDArray, recent: int) -> NDArray[np.int64]:
         """Draw flat indices [B] of recorded steps at most `SPAN` from `elapsed` [B]; any where there is none."""
@@ -143,9 +142,9 @@ class SequenceBuffer:
     def _cut(self, starts: NDArray[np.int64], column: NDArray[np.int64], horizon: int, burn_in: int) -> Segment:
         rows = (starts + np.arange(-burn_in, horizon)[:, None]) % self.rows
         index = torch.from_numpy((rows * self.num_envs + column).ravel())
-        states, actions, next_states, noise, done = (
+        states, actions, next_states, noise, done, terminated = (
             field.flatten(0, 1).index_select(0, index).view(len(rows), len(starts), -1)
-            for field in (self.states, self.actions, self.next_states, self.noise, self.done)
+            for field in (self.states, self.actions, self.next_states, self.noise, self.done, self.terminated)
         )
         return Segment(
             states=states[burn_in:],
@@ -153,6 +152,7 @@ class SequenceBuffer:
             next_states=next_states[burn_in:],
             noise=noise[burn_in:],
             done=done[burn_in:],
+            terminated=terminated[burn_in:],
             past_states=states[:burn_in],
             past_actions=actions[:burn_in],
             past_done=done[:burn_in],

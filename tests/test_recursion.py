@@ -81,6 +81,7 @@ def make_segment(discrete, with_ends):
         next_states=torch.where(done > 0, torch.randn(H, B, S), torch.cat([states[1:], torch.randn(1, B, S)])),
         noise=torch.randn(H, B, A),
         done=done,
+        terminated=done,
         past_states=torch.randn(K, B, S),
         past_actions=past_actions,
         past_done=(torch.rand(K, B, 1) < 0.3).double(),
@@ -199,6 +200,7 @@ def test_all_kinds_of_segments_agree_on_the_policys_own_data(discrete, bound):
         torch.stack([*states[1:], x]),
         noise,
         zeros,
+        zeros,
         *[zeros[:0]] * 3,
     )
     slope = torch.randn(H, S + A, B).numpy()
@@ -248,7 +250,7 @@ def test_descent_moves_towards_the_expert_in_one_dimension():
     model = BasicModel(1, 1, 4, generator)
     head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
     ones, zeros = torch.ones(1, 1, 1), torch.zeros(1, 1, 1)
-    segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
+    segment = Segment(ones, zeros, ones, zeros, zeros, zeros, *[zeros[:0]] * 3)
     before = policy(ones[0]).item()
     for _ in range(10):
         walk = walk_of(policy, model, head, segment, zeros, True)
@@ -285,7 +287,7 @@ def test_figure_2_half_plane():
     policy = nn.Sequential(nn.Linear(1, 1))
     head = GaussianHead(torch.zeros(1), torch.full((1,), -9.0), torch.full((1,), 9.0))
     ones, zeros = torch.ones(2, 1, 1), torch.zeros(2, 1, 1)
-    segment = Segment(ones, zeros, ones, zeros, zeros, *[zeros[:0]] * 3)
+    segment = Segment(ones, zeros, ones, zeros, zeros, zeros, *[zeros[:0]] * 3)
     slope = torch.cat([ones, zeros], 1).numpy()  # dc/ds = 1, dc/da = 0 at both steps
     model_based = walk_of(policy, Known(), head, segment, zeros, False).backward(slope, 1.0).outputs
     model_free = walk_of(policy, Ignorant(), head, segment, zeros, False).backward(slope, 1.0).outputs

@@ -15,12 +15,14 @@ def test_transitions_of_the_times_asked_for():
         ends = np.array([False, step == 149])
         buffer.push(state, state, state + 1, state, ends, ends, elapsed)
     times = np.array([100] * 300 + [640] * 300)
-    states, actions, next_states, terminated = buffer.transitions(600, 200, times)
+    states, actions, next_states = buffer.transitions(600, 200, times)
     assert np.abs(states[:, 0].numpy() - times).max() <= SPAN
     assert len(np.unique(states[:300])) > 2 * SPAN - 3  # all of them come up
     assert torch.equal(actions, states)
     assert torch.equal(next_states, states + 1)
-    assert torch.equal(terminated > 0, states[:, 0] == 649)
+    last = buffer.segments(100, 3, 6)
+    assert torch.equal(last.terminated > 0, last.states == 649)
+    assert last.terminated.any()
     recent = buffer.transitions(500, 40, np.full(500, 130))[0][:, 0]
     assert recent.min() == 130
     assert recent.max() == 130 + SPAN
