@@ -100,18 +100,19 @@ class Critic:
         cotangent = torch.full_like(values[-1], -1 / (1 - self.gamma))
         return (self.layers[0].weight.T @ perceptron.backward(self.layers, values, cotangent)[0]).T
 
-    def close(self, slope: Array, points: Array, done: Tensor) -> None:
+    def close(self, slope: Array, points: Array, done: Tensor, weight: float) -> None:
         """Put the cost to go in the place of the cost of every last step: the segment's, and those of episodes in it.
 
         Args:
             slope: of the cost of steps, [H, S + A, B]; overwritten.
             points: (s, a) along the walk, [H, S + A, B].
             done: [H, B, 1], 1 where an episode ended with the step.
+            weight: of the cost to go; the cost of a step has one.
         """
         last = done[..., 0] > 0
         last[-1] = True
         step, sample = (index.numpy() for index in last.nonzero(as_tuple=True))
-        slope[step, :, sample] = self.slope(torch.from_numpy(points[step, :, sample])).numpy()
+        slope[step, :, sample] = weight * self.slope(torch.from_numpy(points[step, :, sample])).numpy()
 
     def state_dict(self) -> dict[str, object]:
         """Return both networks' weights and the optimiser."""

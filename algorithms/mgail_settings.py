@@ -84,6 +84,7 @@ class MGAILConfig(AlgorithmConfig):
         0.95, ge=0, le=1, description="lambda of the critic's returns [ours: one-step targets learn of falls too late]"
     )
     critic_age: int = Field(20_000, gt=0, description="the critic learns on the last environment steps [ours]")
+    critic_weight: float = Field(1.0, gt=0, description="weight of its cost to go [ours: per task, against falls]")
     critic_rate: float = Field(1e-3, gt=0, description="Adam step size of the critic [ours]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
     model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
@@ -130,7 +131,7 @@ class MGAILConfig(AlgorithmConfig):
         elif self.memory == "constant":
             idle |= {"burn_in"}
         if not self.critic:
-            idle |= {"critic_age", "critic_lambda", "critic_rate"}
+            idle |= {"critic_age", "critic_lambda", "critic_rate", "critic_weight"}
         if not self.average:
             idle |= {"pull"}
         if self.segments != "fresh":
@@ -243,6 +244,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     | {
         "buffer_size": 200_000,
         "critic_age": 100_000,
+        "critic_weight": 2.0,
         "decay": "exponential",
         "discriminator_age": 100_000,
         "discriminator_slope": 1.5,

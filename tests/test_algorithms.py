@@ -224,6 +224,7 @@ IDLE = [
     ("mgail-basic", "hopper", {"critic_rate": 1.0}),
     ("mgail-basic", "hopper", {"critic_age": 400}),
     ("mgail-basic", "hopper", {"critic_lambda": 0.5}),
+    ("mgail-basic", "hopper", {"critic_weight": 2.0}),
     ("mgail-basic", "hopper", {"average": 0.0, "pull": 0.5}),
     ("mgail-advanced", "hopper", {"memory": "constant", "burn_in": 1}),
     ("mgail-advanced", "hopper", {"segments": "replay", "correction_clip": 1e-3}),

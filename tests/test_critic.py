@@ -96,6 +96,7 @@ def test_the_cost_to_go_closes_segments_as_in_the_unrolled_graph():
     generator = torch.Generator().manual_seed(1)
     policy, discriminator = mlp([S, 12, A], generator=generator), mlp([S + A, 12, 1], generator=generator)
     model, critic = BasicModel(S, A, 16, generator), make_critic()
+    weight_of_rest = 1.7
     head = GaussianHead(torch.full((A,), 0.5), torch.full((A,), -99.0), torch.full((A,), 99.0))
     done = (torch.rand(H, B, 1) < 0.2).double()
     states, following = torch.randn(2, H, B, S)
@@ -107,7 +108,7 @@ def test_the_cost_to_go_closes_segments_as_in_the_unrolled_graph():
         u = policy(x) + head.sigma * segment.noise[t]
         row = torch.cat([x, u], -1)
         ends = done[t, :, 0] > 0 if t + 1 < H else torch.ones(B) > 0
-        go = -critic.network(row)[:, 0] / (1 - GAMMA)
+        go = -weight_of_rest * critic.network(row)[:, 0] / (1 - GAMMA)
         total = total + (weight * torch.where(ends, go, softplus(discriminator(row)[:, 0]))).mean()
         weight = torch.where(ends, 1.0, GAMMA * weight)
         if t + 1 < H:
@@ -123,7 +124,7 @@ def test_the_cost_to_go_closes_segments_as_in_the_unrolled_graph():
     rows = torch.tensor(walk.points).transpose(1, 2).requires_grad_()
     (slope,) = torch.autograd.grad(softplus(discriminator(rows)).sum(), rows)
     slope = columns(slope)
-    critic.close(slope, walk.points, segment.done)
+    critic.close(slope, walk.points, segment.done, weight_of_rest)
     assert max(part.abs().max() for part in expected) > 1e-3
     for mine, reference in zip(walk.backward(slope, GAMMA).parameters, expected, strict=True):
         torch.testing.assert_close(mine, reference, rtol=1e-10, atol=1e-12)
