@@ -81,7 +81,10 @@ class MGAILConfig(AlgorithmConfig):
         False, description="a critic's cost to go stands for what comes after a segment [ours: falls are foreseen]"
     )
     critic_lambda: float = Field(
-        0.95, ge=0, le=1, description="lambda of the critic's returns [ours: one-step targets learn of falls too late]"
+        0.95,
+        ge=0,
+        le=1,
+        description="lambda of the critic's returns [ours: falls are told sooner than by one-step targets]",
     )
     critic_age: int = Field(20_000, gt=0, description="the critic learns on the last environment steps [ours]")
     critic_weight: float = Field(1.0, gt=0, description="weight of its cost to go [ours: per task, against falls]")

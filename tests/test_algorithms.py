@@ -316,6 +316,15 @@ def test_settings_of_mgail_that_cannot_work_are_refused(overrides, message):
         resolve("mgail-advanced", "cartpole", "smoke", overrides=overrides)
 
 
+def test_steps_shrink_as_said():
+    linear, exponential = (
+        resolve("mgail-basic", "hopper", overrides={"iterations": 100, "final_rate": 0.01, "decay": decay})[1]
+        for decay in ("linear", "exponential")
+    )
+    assert [linear.fraction(i) for i in (0, 50, 100)] == pytest.approx([1, 0.5, 0.01])
+    assert [exponential.fraction(i) for i in (0, 50, 100)] == pytest.approx([1, 0.1, 0.01])
+
+
 def test_the_longest_sequences_that_the_warm_up_holds_work():
     for overrides in ({"horizon": 92}, {"segments": "on_policy", "env_steps_per_iteration": 1472}):
         learner = build("mgail-advanced", "cartpole", overrides=overrides)  # 92 + 8 of burn-in = 1600 / 16
