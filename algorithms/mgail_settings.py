@@ -199,10 +199,17 @@ _MUJOCO: dict[str, Any] = {
     "policy_rate": 4e-4,
 }
 # A gait is lost within a few strides and takes seconds to fall: what a segment does not show must cost something. The
-# learner swings while the average of its weights walks: it is pulled there.
+# learner swings while the average of its weights walks: it is pulled there. A policy that walks is soon all that the
+# last steps hold: D and the critic remember longer.
 _WALKING: dict[str, Any] = _MUJOCO | {
+    "buffer_size": 200_000,
     "critic": True,
+    "critic_age": 100_000,
+    "critic_weight": 2.0,
+    "decay": "exponential",
+    "discriminator_age": 100_000,
     "discriminator_matched": True,
+    "gamma": 0.995,
     "iterations": 24_000,
     "policy_rate": 3e-4,
     "pull": 2e-3,
@@ -243,17 +250,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     },
     "hopper": _MUJOCO,
     # How it sets out is hard, and soon a small share of the last steps.
-    "walker2d": _WALKING
-    | {
-        "buffer_size": 200_000,
-        "critic_age": 100_000,
-        "critic_weight": 2.0,
-        "decay": "exponential",
-        "discriminator_age": 100_000,
-        "discriminator_slope": 1.5,
-        "gamma": 0.995,
-        "model_steps": 2,
-    },
+    "walker2d": _WALKING | {"discriminator_slope": 1.5, "model_steps": 2},
     "humanoid": _WALKING,
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.
