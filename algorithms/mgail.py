@@ -271,7 +271,7 @@ class MGAIL:
         walk.forward(segment, noise, config.segments == "fresh", config.correction_clip)
         cost, slope = self.cost.along(walk.points)
         if self.critic is not None:
-            self.critic.close(slope, walk.points, segment.done, config.critic_weight)
+            self.critic.close(slope, walk.points, segment.done, config.weight_of_rest(fraction))
         found = walk.backward(slope, config.gamma, config.entropy, config.adjoint_clip)
         for parameter, part in zip(network.parameters(), found.parameters, strict=True):
             parameter.grad = part.div_(len(segment.states))  # of the mean over the steps

@@ -88,6 +88,9 @@ class MGAILConfig(AlgorithmConfig):
     )
     critic_age: int = Field(20_000, gt=0, description="the critic learns on the last environment steps [ours]")
     critic_weight: float = Field(1.0, gt=0, description="weight of its cost to go [ours: per task, against falls]")
+    critic_growth: float = Field(
+        0.0, ge=0, description="that weight grows as steps shrink: it is divided by their size to this power [ours]"
+    )
     critic_rate: float = Field(1e-3, gt=0, description="Adam step size of the critic [ours]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
     model_rate: float = Field(1e-3, gt=0, description="Adam step size of f [ours; code: 1e-4]")
@@ -126,6 +129,10 @@ class MGAILConfig(AlgorithmConfig):
         done = iteration / self.iterations
         return self.final_rate**done if self.decay == "exponential" else max(self.final_rate, 1 - done)
 
+    def weight_of_rest(self, fraction: float) -> float:
+        """Return the weight of the critic's cost to go where steps have this fraction of their first size."""
+        return self.critic_weight * fraction**-self.critic_growth
+
     def idle(self, task: Task) -> set[str]:
         """Return what changes nothing: settings of other kinds of actions, models, segments or first policies."""
         idle = {"sigma"} if task.discrete else {"temperature", "entropy"}
@@ -134,7 +141,7 @@ class MGAILConfig(AlgorithmConfig):
         elif self.memory == "constant":
             idle |= {"burn_in"}
         if not self.critic:
-            idle |= {"critic_age", "critic_lambda", "critic_rate", "critic_weight"}
+            idle |= {f"critic_{name}" for name in ("age", "growth", "lambda", "rate", "weight")}
         if not self.average:
             idle |= {"pull"}
         if self.segments != "fresh":
@@ -249,8 +256,9 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
         "segment_age": 8000,
     },
     "hopper": _MUJOCO,
-    # How it sets out is hard, and soon a small share of the last steps.
-    "walker2d": _WALKING | {"discriminator_slope": 1.5, "model_steps": 2},
+    # How it sets out is hard, and soon a small share of the last steps. The smaller its steps, the nearer it settles to
+    # where it falls.
+    "walker2d": _WALKING | {"critic_growth": 0.33, "discriminator_slope": 1.5, "model_steps": 2},
     "humanoid": _WALKING,
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.

@@ -225,6 +225,7 @@ IDLE = [
     ("mgail-basic", "hopper", {"critic_age": 400}),
     ("mgail-basic", "hopper", {"critic_lambda": 0.5}),
     ("mgail-basic", "hopper", {"critic_weight": 2.0}),
+    ("mgail-basic", "hopper", {"critic_growth": 1.0}),
     ("mgail-basic", "hopper", {"average": 0.0, "pull": 0.5}),
     ("mgail-advanced", "hopper", {"memory": "constant", "burn_in": 1}),
     ("mgail-advanced", "hopper", {"segments": "replay", "correction_clip": 1e-3}),
@@ -323,6 +324,16 @@ def test_steps_shrink_as_said():
     )
     assert [linear.fraction(i) for i in (0, 50, 100)] == pytest.approx([1, 0.5, 0.01])
     assert [exponential.fraction(i) for i in (0, 50, 100)] == pytest.approx([1, 0.1, 0.01])
+
+
+def test_the_cost_to_go_weighs_more_as_steps_shrink(monkeypatch):
+    steps = {"iterations": 2, "final_rate": 0.01, "decay": "exponential"}  # of 1, then 0.1
+    learner = build("mgail-basic", "walker2d", overrides=steps | {"critic_weight": 3.0, "critic_growth": 0.5})
+    found = []
+    monkeypatch.setattr(learner.critic, "close", lambda *given: found.append(given[-1]))
+    for _ in range(2):
+        learner.iterate()
+    assert found == pytest.approx([3, 3 * 10**0.5])
 
 
 def test_the_longest_sequences_that_the_warm_up_holds_work():
