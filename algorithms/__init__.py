@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from algorithms import bc, controls, gail, mgail, mgail_settings
+from algorithms import bc, controls, gail, mgail, mgail_tuned
 from bench.algorithm import AlgorithmConfig
 from bench.config import PRESETS
 from bench.errors import UserError, unknown
@@ -70,16 +70,16 @@ ALGORITHMS: dict[str, Entry] = {
     "mgail-basic": Entry(
         mgail.MGAIL,
         {"forward_model": "basic"},
-        mgail_settings.BASIC_TUNED,
-        smoke=mgail_settings.SMOKE,
-        variants=mgail_settings.VARIANTS,
+        mgail_tuned.BASIC_TUNED,
+        smoke=mgail_tuned.SMOKE,
+        variants=mgail_tuned.VARIANTS,
     ),
     "mgail-advanced": Entry(
         mgail.MGAIL,
         {"forward_model": "advanced"},
-        mgail_settings.ADVANCED_TUNED,
-        smoke=mgail_settings.SMOKE,
-        variants=mgail_settings.VARIANTS,
+        mgail_tuned.ADVANCED_TUNED,
+        smoke=mgail_tuned.SMOKE,
+        variants=mgail_tuned.VARIANTS,
     ),
 }
 

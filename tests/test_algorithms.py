@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import ALGORITHMS, mgail_settings, resolve
+from algorithms import ALGORITHMS, mgail_tuned, resolve
 from bench.algorithm import Algorithm
 from bench.envs import make_env
 from bench.errors import UserError
@@ -198,10 +198,10 @@ def test_the_authors_settings(name, task):
 
 
 def test_nothing_tuned_is_left_in_the_authors_settings():
-    for tuned in (mgail_settings.BASIC_TUNED, mgail_settings.ADVANCED_TUNED):
+    for tuned in (mgail_tuned.BASIC_TUNED, mgail_tuned.ADVANCED_TUNED):
         for task, settings in tuned.items():
             config = resolve("mgail-advanced", task, variant="authors")[1]
-            assert set(settings) - set(mgail_settings.AUTHORS) <= config.idle(TASKS[task])
+            assert set(settings) - set(mgail_tuned.AUTHORS) <= config.idle(TASKS[task])
     assert resolve("mgail-advanced", "hopper", "smoke", "authors")[1].iterations == 2
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from algorithms import mgail_settings, resolve
+from algorithms import mgail_tuned, resolve
 from algorithms.forward_models import ForwardModel
 from algorithms.gradient_quality import (
     ExactHead,
@@ -168,7 +168,7 @@ def test_a_runs_training_is_done_again(tmp_path):
     run = ["run", *one, "--algorithms", "mgail-basic", "--preset", "smoke", "--out", str(tmp_path / "runs")]
     assert main(run) == 0
     folder = tmp_path / "runs" / "mgail-basic" / "cartpole" / "n1" / "seed1000"
-    smoke = [f"--set={key}={value}" for key, value in mgail_settings.SMOKE.items() if key != "horizon"]
+    smoke = [f"--set={key}={value}" for key, value in mgail_tuned.SMOKE.items() if key != "horizon"]
     for subject, out in (([str(folder)], "a"), ([*one, *smoke, "--algorithms", "mgail-basic"], "b")):
         command = ["diagnose", "model", *subject, "--seed", "1000", "--ahead", "1", "--steps", "800"]
         assert main([*command, "--out", str(tmp_path / out)]) == 0

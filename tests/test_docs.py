@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from algorithms import gail, mgail_settings, resolve
+from algorithms import gail, mgail_tuned, resolve
 from algorithms.bc import BCConfig
 from algorithms.gail import GAILConfig
 from algorithms.mgail_settings import MGAILConfig
@@ -110,8 +110,8 @@ def test_stated_defaults_are_the_defaults(heading, config):
 
 
 TUNED = {
-    "mgail-basic": ("8. MGAIL's tuned settings", mgail_settings.BASIC_TUNED, set()),
-    "mgail-advanced": ("8. MGAIL's tuned settings", mgail_settings.ADVANCED_TUNED, set()),
+    "mgail-basic": ("8. MGAIL's tuned settings", mgail_tuned.BASIC_TUNED, set()),
+    "mgail-advanced": ("8. MGAIL's tuned settings", mgail_tuned.ADVANCED_TUNED, set()),
     "gail-trpo": ("9. GAIL's tuned settings", gail.TRPO_TUNED, {"reward_form"}),
     "gail-reinforce": ("9. GAIL's tuned settings", gail.REINFORCE_TUNED, {"reward_form", "fisher_samples"}),
 }
