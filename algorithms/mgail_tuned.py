@@ -1,6 +1,6 @@
 """What is tuned of MGAIL's settings per task, on run seeds of 1000 and up, and the variants of them.
 
-`iterations` is the budget. REPRODUCTION.md, section 8, has what was tried.
+`iterations` is the budget. TUNING.md has what was tried.
 """
 
 from typing import Any
@@ -74,7 +74,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     "hopper": _MUJOCO,
     # How it sets out is hard, and soon a small share of the last steps. The smaller its steps, the nearer it settles to
     # where it falls.
-    "walker2d": _WALKING | {"critic_growth": 0.33, "discriminator_slope": 1.5, "model_steps": 2},
+    "walker2d": _WALKING | {"batch_size": 128, "critic_growth": 0.33, "discriminator_slope": 1.75, "model_steps": 2},
     "humanoid": _WALKING,
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.

@@ -21,7 +21,7 @@ from bench.cli import parser
 from bench.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", "REPRODUCTION.md", "STATISTICS.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["README.md", "REPRODUCTION.md", "TUNING.md", "STATISTICS.md", "CONTRIBUTING.md"]
 
 
 def text_of(name: str) -> str:
