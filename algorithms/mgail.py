@@ -22,10 +22,11 @@ from algorithms.bc import pretrain, set_normalisers
 from algorithms.controls import LEARNED
 from algorithms.critic import STRETCH, Critic
 from algorithms.discriminator import Discriminator
-from algorithms.forward_models import BasicModel, make_model
+from algorithms.forward_models import make_model
 from algorithms.heads import GaussianHead, GumbelHead, Head
 from algorithms.mgail_settings import MGAILConfig
-from algorithms.normalize import Motion, set_mixed_scale
+from algorithms.model_learner import ModelLearner
+from algorithms.normalize import set_mixed_scale
 from algorithms.recursion import Walk
 from algorithms.replay import Segment, SequenceBuffer
 from algorithms.step_cost import StepCost
@@ -70,7 +71,7 @@ class MGAIL:
             config.expert_weight,
             config.discriminator_slope,
         )
-        self.model_optimiser = torch.optim.Adam(self.model.parameters(), config.model_rate, fused=True)
+        self.model_learner = ModelLearner(self.model, config.model_rate, config.model_weighted)
         self.critic = (
             Critic(
                 states + actions,
@@ -87,7 +88,6 @@ class MGAIL:
         self.buffer = SequenceBuffer(
             max(config.buffer_size, config.warmup_steps), config.num_envs, states, actions, streams.numpy("segments")
         )
-        self.motion = Motion()
         self.demonstrations = demonstrations
         self.expert = self._expert_rows()
         self.walk = Walk(self.learner.network, self.model, self._head())
@@ -199,31 +199,16 @@ class MGAIL:
         return noise.normal_(generator=generator)
 
     def _update_model(self) -> float:
-        """Line 6: one step of f on changes of state; one with a memory sees sequences as long as the walk.
-
-        Return the mean squared error with the weights of the coordinates: about the share of motion left unexplained.
-        """
-        config, model = self.config, self.model
-        if model.memory_size:
+        """Line 6: one step of f; one with a memory sees sequences as long as the walk and the past before it."""
+        config, buffer = self.config, self.buffer
+        if self.model.memory_size:
             length = config.burn_in + config.horizon
-            past = self.buffer.segments(max(config.model_batch // length, 1), length, config.buffer_size)
-            memory = past.states.new_zeros(past.states.shape[1], model.memory_size)
-            predicted = model.unroll(past.states, past.actions, memory, past.done)
-            target = past.next_states - past.states
-        else:
-            x, u, following = self.buffer.transitions(config.model_batch, config.buffer_size)
-            target = following - x
-            if isinstance(model, BasicModel):
-                loss = model.regress(x, u, target, self.motion.weights(target, config.model_weighted))
-                self.model_optimiser.step()
-                return loss.item()
-            predicted = model(x, u, x[:, :0])[0]
-        weights = self.motion.weights(target, config.model_weighted)
-        loss = (weights * (predicted - target).square()).mean()
-        self.model_optimiser.zero_grad()
-        loss.backward()
-        self.model_optimiser.step()
-        return loss.item()
+            past = buffer.segments(max(config.model_batch // length, 1), length, config.buffer_size)
+            return self.model_learner.update(past.states, past.actions, past.next_states, past.done)
+        states, actions, next_states = (
+            part[None] for part in buffer.transitions(config.model_batch, config.buffer_size)
+        )
+        return self.model_learner.update(states, actions, next_states, torch.zeros_like(states[..., :1]))
 
     def _update_discriminator(self, fraction: float) -> Metrics:
         """Line 7: one step of D, half agent, half expert."""
@@ -297,7 +282,7 @@ class MGAIL:
             "policy": self.policy,
             "model": self.model,
             "discriminator": self.discriminator,
-            "model_optimiser": self.model_optimiser,
+            "model_learner": self.model_learner,
             "policy_optimiser": self.policy_optimiser,
             "buffer": self.buffer,
         } | ({} if self.critic is None else {"critic": self.critic})
@@ -308,7 +293,6 @@ class MGAIL:
             "env": self.env.save_state(),
             "observations": self.observations,
             "elapsed": self.elapsed,
-            "squares": self.motion.squares,
             "actions": self.actions.get_state(),
             "batches": self.batches.get_state(),
             "env_steps": self.env_steps,
@@ -321,7 +305,7 @@ class MGAIL:
             part.load_state_dict(state[name])
         self.env.restore_state(state["env"])
         self.elapsed = state["elapsed"]
-        self.observations, self.motion.squares = state["observations"], state["squares"]
+        self.observations = state["observations"]
         self.actions.set_state(state["actions"])
         self.batches.set_state(state["batches"])
         self.env_steps, self.iteration = state["env_steps"], state["iteration"]

@@ -1,4 +1,4 @@
-"""Scales: of observations (running, or a fixed mixture, written into a policy's normaliser), and of their changes."""
+"""Scales of observations: running, or a fixed mixture, written into a policy's normaliser."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,10 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 MINIMUM_VARIANCE = 1e-8  # keeps a constant observation from dividing by zero
-STILL = 0.01  # of the mean squared change: a model is not to spend itself on coordinates that move less
 
 
 class RunningNormalizer:
@@ -62,25 +60,3 @@ def set_mixed_scale(policy: torch.nn.Module, *groups: NDArray) -> None:
     variance = np.mean([np.square(group - mean).mean(0) for group in flat], axis=0)
     policy.get_buffer("observation_mean").copy_(torch.from_numpy(mean))
     policy.get_buffer("observation_std").copy_(torch.from_numpy(np.sqrt(variance + MINIMUM_VARIANCE)))
-
-
-class Motion:
-    """How far coordinates move in a step: a running mean of their squared changes, recent ones more.
-
-    Attributes:
-        squares: [S]; None before the first changes.
-    """
-
-    def __init__(self) -> None:
-        self.squares: Tensor | None = None
-
-    def weights(self, changes: Tensor, weighted: bool = True) -> Tensor:
-        """Return what squared errors of a model count after these changes [..., S], too: one over `squares`, [S].
-
-        Otherwise (or not `weighted`: ones) a few coordinates that jump, as contact forces do, take all of the model.
-        """
-        squares = changes.flatten(0, -2).square().mean(0)
-        if not weighted:
-            return torch.ones_like(squares)
-        self.squares = squares if self.squares is None else torch.lerp(self.squares, squares, 0.01)
-        return 1 / (self.squares + STILL * self.squares.mean())

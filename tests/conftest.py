@@ -2,6 +2,7 @@ import csv
 import itertools
 import json
 import os
+import random
 import shutil
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -183,3 +184,67 @@ def what_must_agree() -> Essence:
         }
 
     return essence
+
+
+@pytest.fixture
+def runs(write_run, tmp_path: Path) -> Path:
+    """Two methods on hopper, three seeds of 50 episodes; returns need all their digits."""
+    generator = random.Random(0)
+    for algorithm in ("mgail-basic", "mgail-advanced"):
+        for seed in range(3):
+            write_run(algorithm, "hopper", 4, seed, [generator.gauss(3000, 100) for _ in range(50)], curve=[1.5, 2 / 3])
+    return tmp_path / "runs"
+
+
+@pytest.fixture(scope="session")
+def build() -> Callable[..., Any]:
+    """A function that returns a smoke run's learner; the demonstrations are of a simple rule: no expert is needed."""
+    import numpy as np
+
+    from algorithms import resolve
+    from bench.envs import make_env
+    from bench.seeding import Streams
+    from bench.tasks import TASKS
+    from bench.trajectory import Demonstrations
+
+    def demonstrations_of(task, pairs=40):
+        env = make_env(task, 1)
+        observation, _ = env.reset(seed=5)
+        space = env.single_action_space
+        observations, actions = [], []
+        for _ in range(pairs):
+            x = observation[0]
+            action = int(x.sum() > 0) if task.discrete else space.high * np.sin(30 * np.resize(x, space.shape))
+            observations.append(observation[0])
+            actions.append(action)
+            observation = env.step(np.asarray([action]))[0]
+        zeros = np.zeros(pairs, dtype=np.int64)
+        dtype = np.int64 if task.discrete else np.float32
+        return Demonstrations(
+            np.stack(observations), np.asarray(actions, dtype), zeros, zeros.copy(), {0: 0}, (), "test"
+        )
+
+    def build(name, task_name, seed=1000, overrides=None, wrap=lambda env: env, variant=None):
+        task = TASKS[task_name]
+        cls, config = resolve(name, task_name, "smoke", variant, overrides)
+        return cls(config, task, demonstrations_of(task), wrap(make_env(task, config.num_envs)), Streams(seed))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def same() -> Callable[[Any, Any], bool]:
+    """A function that compares nested states bit for bit."""
+    import numpy as np
+    import torch
+
+    def same(a, b):
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+        if isinstance(a, list | tuple):
+            return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+        if isinstance(a, torch.Tensor):
+            return torch.equal(a, b)
+        return np.array_equal(a, b)
+
+    return same

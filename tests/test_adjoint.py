@@ -6,7 +6,7 @@ from torch import nn
 
 from algorithms.adjoint import ALL, WIDE, record
 from algorithms.forward_models import BasicModel
-from algorithms.normalize import Motion
+from algorithms.model_learner import Motion
 from algorithms.step_cost import StepCost, step_cost
 from bench.policy import mlp
 
