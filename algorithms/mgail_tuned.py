@@ -75,7 +75,7 @@ BASIC_TUNED: dict[str, dict[str, Any]] = {
     # How it sets out is hard, and soon a small share of the last steps. The smaller its steps, the nearer it settles to
     # where it falls.
     "walker2d": _WALKING | {"batch_size": 128, "critic_growth": 0.33, "discriminator_slope": 1.75, "model_steps": 2},
-    "humanoid": _WALKING,
+    "humanoid": _WALKING | {"iterations": 48_000},  # it swings for longer
     "halfcheetah": _MUJOCO | {"horizon": 20, "iterations": 18_500, "sigma": 0.1},
     # The expert itself acts with much noise.
     "ant": _MUJOCO | {"horizon": 20, "iterations": 16_000, "model_steps": 2, "policy_rate": 2e-4},
