@@ -28,7 +28,7 @@ can be given again at any time. Records stand in OUT/<algorithm>/<task>/n<trajec
   bench run --table1                                  the quick preset: a real result in at most 20 min on two cores
   bench run --table1 --preset smoke --out smoke       every entry for a second or two: proves that everything works
   bench run --table1 --preset full                    our tuned budgets, every entry, 11 seeds
-  bench run --figure5                                 both MGAIL variants on all tasks
+  bench run --figure5 --preset full                   both MGAIL variants on all tasks
   bench run --ablations --out ablations               what each ingredient of MGAIL is worth (then: bench analyze
                                                       --interactions --runs ablations)
   bench run --table1 --preset full --tasks cartpole,acrobot --seeds 5 --dry-run
