@@ -37,6 +37,10 @@ class Head(Protocol):
         """Return the action for a policy output and noise: [..., A], [..., A] -> [..., A]."""
         ...
 
+    def posterior_noise(self, output: Tensor, action: Tensor, generator: torch.Generator, /) -> Tensor:
+        """Return noise with which `draw` gives the recorded action again: [..., A], [..., A] -> [..., A]."""
+        ...
+
     def along(self, noise: Tensor) -> Draws:
         """Return the draws with this noise: [H, B, A]."""
         ...
@@ -59,6 +63,14 @@ class GaussianHead:
     def draw(self, output: Tensor, noise: Tensor) -> Tensor:
         """Return the executed action."""
         return torch.addcmul(output, self.sigma, noise).clamp(self.low, self.high)
+
+    def posterior_noise(self, output: Tensor, action: Tensor, generator: torch.Generator) -> Tensor:
+        """Return noise with which the recorded action is executed again: [..., A].
+
+        An action on a bound was drawn from beyond it; how far beyond changes nothing, and is a deviation here.
+        """
+        beyond = (action >= self.high).to(action.dtype) - (action <= self.low).to(action.dtype)
+        return (action - output) / self.sigma + beyond
 
     def along(self, noise: Tensor) -> "GaussianDraws":
         """Return the draws with this noise."""
