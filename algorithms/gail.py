@@ -68,6 +68,8 @@ class GAILConfig(TRPOConfig, ReinforceConfig):
             idle |= {"gradient_penalty", "discriminator_slope", *(f"discriminator_{name}" for name in training)}
         if self.signal in CONSTANT_REWARDS:
             idle |= {"reward_form", "discriminator_hidden"}
+        if not self.gradient_penalty:
+            idle |= {"discriminator_slope"}
         return idle | ({"init_steps"} if self.init == "random" else set())
 
     @model_validator(mode="after")

@@ -32,7 +32,6 @@ from algorithms.step_cost import step_cost
 from bench.errors import UserError
 
 Row = dict[str, Any]
-ESTIMATORS = ("simulator", "mgail", "reinforce")
 DIFFERENCE = 1e-4  # of the finite differences, in deviations of states and actions
 
 

@@ -124,7 +124,7 @@ class MGAIL:
         if self.iteration == 0:
             self._warm_up(max(config.warmup_steps // config.num_envs, 1))
         else:
-            self._act(max(config.env_steps_per_iteration // config.num_envs, 1))
+            self._act(config.acted)
         fraction = config.fraction(self.iteration)
         for _ in range(config.model_steps):
             metrics = {"model_error": self._update_model()}
@@ -202,7 +202,7 @@ class MGAIL:
         """Line 6: one step of f; one with a memory sees sequences as long as the walk and the past before it."""
         config, buffer = self.config, self.buffer
         if self.model.memory_size:
-            length = config.burn_in + config.horizon
+            length = config.past + config.length
             past = buffer.segments(max(config.model_batch // length, 1), length, config.buffer_size)
             return self.model_learner.update(past.states, past.actions, past.next_states, past.done)
         states, actions, next_states = (
@@ -235,18 +235,14 @@ class MGAIL:
         """Return recorded segments [H, B] and the noise to walk them with, as the setting `segments` says."""
         config = self.config
         if config.segments == "on_policy":  # acted by the current policy, used once, with the noise of the acting
-            steps = max(config.env_steps_per_iteration // config.num_envs, 1)
-            segment = self.buffer.latest(min(config.horizon, steps), steps, config.past)
+            segment = self.buffer.latest(config.length, config.acted, config.past)
             return segment, segment.noise
-        segment = self.buffer.segments(config.batch_size, config.horizon, config.segment_age, config.past)
+        segment = self.buffer.segments(config.batch_size, config.length, config.segment_age, config.past)
         if config.segments == "fresh":
             return segment, self.noise(tuple(segment.actions.shape), self.actions)
-        if isinstance(self.walk.head, GumbelHead):
-            with torch.no_grad():
-                logits = self.learner(segment.states)
-            return segment, self.walk.head.posterior_noise(logits, segment.actions, self.actions)
-        with torch.no_grad():  # xi = (a - mu) / sigma
-            return segment, (segment.actions - self.learner(segment.states)) / self.learner.log_std.exp()
+        with torch.no_grad():
+            output = self.learner(segment.states)
+        return segment, self.walk.head.posterior_noise(output, segment.actions, self.actions)
 
     def _update_policy(self, fraction: float) -> Metrics:
         """Lines 9-14: walk the recursion and descend the cost."""

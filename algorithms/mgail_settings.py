@@ -89,7 +89,10 @@ class MGAILConfig(AlgorithmConfig):
     critic_age: int = Field(20_000, gt=0, description="the critic learns on the last environment steps [ours]")
     critic_weight: float = Field(1.0, gt=0, description="weight of its cost to go [ours: per task, against falls]")
     critic_growth: float = Field(
-        0.0, ge=0, description="that weight grows as steps shrink: it is divided by their size to this power [ours]"
+        0.0,
+        ge=0,
+        le=10,
+        description="that weight grows as steps shrink: it is divided by their size to this power [ours]",
     )
     critic_rate: float = Field(1e-3, gt=0, description="Adam step size of the critic [ours]")
     correction_clip: float = Field(0.5, gt=0, description="bound of the anchor's correction, normalised [ours]")
@@ -124,6 +127,16 @@ class MGAILConfig(AlgorithmConfig):
         """Steps of the past that fill the forward model's memory."""
         return self.burn_in if (self.forward_model, self.memory) == ("advanced", "carried") else 0
 
+    @property
+    def length(self) -> int:
+        """Steps of a walk: the horizon, but of the newest trajectory no more than a pass acts."""
+        return min(self.horizon, self.acted) if self.segments == "on_policy" else self.horizon
+
+    @property
+    def acted(self) -> int:
+        """Steps of every environment in a pass."""
+        return max(self.env_steps_per_iteration // self.num_envs, 1)
+
     def fraction(self, iteration: int) -> float:
         """Return the size of D's and the policy's steps in a pass, relative to those of the first one."""
         done = iteration / self.iterations
@@ -147,7 +160,13 @@ class MGAILConfig(AlgorithmConfig):
         if self.segments != "fresh":
             idle |= {"correction_clip"}
         if self.segments == "on_policy":
-            idle |= {"batch_size", "segment_age"}
+            idle |= {"segment_age"} | (set() if self.critic else {"batch_size"})
+        if self.final_rate == 1:
+            idle |= {"decay", "critic_growth"}
+        if not self.gradient_penalty:
+            idle |= {"discriminator_slope"}
+        if self.init == "bc":
+            idle |= {"scale"}
         if self.signal != LEARNED:
             training = ("rate", "batch", "age", "matched")
             idle |= {
@@ -177,7 +196,7 @@ class MGAILConfig(AlgorithmConfig):
         """Refuse settings whose first update would need longer sequences than the warm-up records."""
         length, source = self.horizon, f"horizon={self.horizon}"
         if self.segments == "on_policy":
-            length = max(self.env_steps_per_iteration // self.num_envs, 1)
+            length = self.acted
             source = f"env_steps_per_iteration={self.env_steps_per_iteration}"
         steps = length + self.past
         if self.critic and steps < STRETCH:

@@ -163,7 +163,7 @@ class Walk:
         outputs = np.empty_like(of_action)
         j_s = np.zeros_like(of_state[0])
         j_m = np.zeros((self.model.memory_size, batch), j_s.dtype)
-        longest = np.square(adjoint_clip * weights)
+        longest = np.maximum(np.square(adjoint_clip * weights), np.finfo(weights.dtype).tiny)  # 0 / 0 is no length
         for t in range(horizon - 1, -1, -1):
             to_action = of_action[t]
             if t + 1 < horizon:  # behind the last step all adjoints are zero

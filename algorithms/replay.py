@@ -134,7 +134,7 @@ class SequenceBuffer:
         return self._cut(starts, self.generator.integers(self.num_envs, size=batch), horizon, burn_in)
 
     def latest(self, horizon: int, steps: int, burn_in: int = 0) -> Segment:
-        """Return the last `steps` vector steps of all environments, cut into segments of `horizon`."""
+        """Return the last `steps` vector steps of all environments, cut into whole segments of `horizon`."""
         pieces = steps // horizon
         starts = self.cursor - horizon * np.repeat(np.arange(pieces, 0, -1), self.num_envs)
         return self._cut(starts, np.tile(np.arange(self.num_envs), pieces), horizon, burn_in)

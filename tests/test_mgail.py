@@ -149,6 +149,16 @@ def test_the_cost_to_go_weighs_more_as_steps_shrink(build, monkeypatch):
 
 
 def test_the_longest_sequences_that_the_warm_up_holds_work(build):
-    for overrides in ({"horizon": 92}, {"segments": "on_policy", "env_steps_per_iteration": 1472}):
+    on_policy = {"segments": "on_policy", "env_steps_per_iteration": 1472}
+    for overrides in ({"horizon": 92}, on_policy, {"segments": "on_policy", "horizon": 200}):
         learner = build("mgail-advanced", "cartpole", overrides=overrides)  # 92 + 8 of burn-in = 1600 / 16
         assert all(np.isfinite(value) for value in learner.iterate().values())
+
+
+def test_the_critic_uses_the_batch_size_where_the_walk_does_not(build):
+    on_policy = {"segments": "on_policy", "env_steps_per_iteration": 160, "critic": True}
+    errors = []
+    for size in (8, 64):
+        learner = build("mgail-basic", "hopper", overrides=on_policy | {"batch_size": size})
+        errors.append(learner.iterate()["critic_error"])
+    assert errors[0] != errors[1]
