@@ -37,6 +37,9 @@ def publish(directories: Sequence[Path], out: Path | None = None, tuning: bool =
     out = RESULTS if out is None else out
     new = _publishable(read_runs(directories), tuning)
     old = committed.read_results(out) if committed.holds_results(out) else None
+    broken = [problem for problem in old.problems if problem.kind == "corrupt"] if old is not None else []
+    if broken:
+        raise UserError(f"{out / broken[0].where} {broken[0].what}: take it back before anything is added")
     if old is not None and (no_results(old.runs)["tuning"] != tuning).any():
         kinds = ("results", "runs of seeds for tuning")
         raise UserError(

@@ -157,6 +157,8 @@ def command(args: argparse.Namespace) -> int:
     check_packages()
     if args.executor == "local":
         cli_slurm.refuse_flags(args)
+    elif args.workers:
+        raise UserError("--workers is for --executor local; --cores says how many runs a job does at a time")
     workers = positive(args.workers) if args.workers else len(os.sched_getaffinity(0))
     configs, single = configs_of(args)
     if not configs:

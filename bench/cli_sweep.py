@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import cli_slurm, tracking
 from bench.cli_run import check_packages
-from bench.cli_text import add_command, integer, names, positive, seeds, setting
+from bench.cli_text import add_command, names, positive, seeds, setting
 from bench.config import PRESETS
 from bench.seeding import TUNING_SEEDS
 from bench.tasks import TASKS, get_task
@@ -81,7 +81,7 @@ def sweep_of(args: argparse.Namespace) -> "Sweep":
     settings = dict(setting(text) for text in args.settings)
     found = [task.name for task in tasks]
     space = read_space(names(args.params), args.algorithm, found, args.preset, args.variant, settings)
-    size = integer(args.trajectories) if args.trajectories else None
+    size = positive(args.trajectories) if args.trajectories else None
     return Sweep(
         args.name or default_name(args.algorithm, found, space),
         args.algorithm,

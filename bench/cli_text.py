@@ -39,12 +39,21 @@ def positive(text: str) -> int:
     return value
 
 
+MOST = 100_000
+"""Integers in a range; more are a slip of the fingers."""
+
+
 def integers(text: str) -> list[int]:
     """Read a list of integers: ``0,3,7`` or ``10-14``; each counts once."""
     values: list[int] = []
     for part in names(text):
         first, dash, last = part.partition("-")
-        values += range(integer(first), integer(last) + 1) if dash and first else [integer(part)]
+        if not (dash and first):
+            values.append(integer(part))
+            continue
+        if integer(last) - integer(first) >= MOST:
+            raise UserError(f"{part!r} are too many: at most {MOST:,}")
+        values += range(integer(first), integer(last) + 1)
     if not values:
         raise UserError(f"{text!r} holds no numbers")
     return list(dict.fromkeys(values))

@@ -1,9 +1,8 @@
 """What one run is: its method, its cell of Table 1, its seed, and the folder its record stands in."""
 
 import re
-import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +98,3 @@ class RunConfig:
 
     def __str__(self) -> str:
         return f"{self.task} n={self.trajectories} {self.name} seed {self.seed}"
-
-    def command(self) -> str:
-        """Return the command that runs exactly this run."""
-        words = ["bench", "run", "--task", self.task, "--algorithm", self.algorithm]
-        words += ["--trajectories", str(self.trajectories), "--seed", str(self.seed), "--preset", self.preset]
-        for flag in ("variant", "label", "demonstrations"):
-            if getattr(self, flag):
-                words += [f"--{flag}", getattr(self, flag)]
-        for key, value in self.settings.items():
-            words += ["--set", f"{key}={value}"]
-        return shlex.join(words)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as plain values, for another process."""
-        return asdict(self) | {"settings": dict(self.settings)}

@@ -32,7 +32,18 @@ from bench.seeding import CURVE_EVALUATION_SEED, Streams, final_evaluation_seed
 from bench.tasks import get_task
 from bench.tracking import Tracker
 
-CHECKPOINT_S = float(os.environ.get("MGAIL_BENCH_CHECKPOINT_S", "60"))  # between checkpoints: what a kill costs at most
+
+def _checkpoint_s() -> float:
+    text = os.environ.get("MGAIL_BENCH_CHECKPOINT_S", "60")
+    try:
+        if (value := float(text)) >= 0:
+            return value
+    except ValueError:
+        pass
+    raise UserError(f"MGAIL_BENCH_CHECKPOINT_S should be seconds from 0 up, not {text!r}")
+
+
+CHECKPOINT_S = _checkpoint_s()  # between checkpoints: what a kill costs at most
 PROGRESS_ROWS = 500  # about so many rows of progress.csv a run, however many iterations it has
 
 

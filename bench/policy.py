@@ -162,6 +162,8 @@ def import_attribute(spec: str) -> Any:
                 raise
         module = sys.modules[module_name]
         module.__dict__.setdefault("__bench_source__", str(path))
+    elif source.startswith("."):
+        raise UserError(f"cannot import {source!r}: it should be a whole name, as package.module:Name, or a .py file")
     else:
         try:
             module = importlib.import_module(source)

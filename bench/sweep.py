@@ -216,12 +216,18 @@ def _storage(sweep: Sweep) -> BaseStorage:
         raise UserError(f"--storage {where}: {str(error).splitlines()[0]}") from None
 
 
+_RECORD = b'{"op_code":'
+"""How every line of a journal begins."""
+
+
 def _mend(journal: Path) -> None:
     """Cut off half a line at the journal's end, which a full disk leaves and behind which nothing could be read."""
     lock = JournalFileSymlinkLock(str(journal))
     lock.acquire()
     try:
         content = journal.read_bytes() if journal.exists() else b""
+        if content[: len(_RECORD)] != _RECORD[: len(content)]:
+            raise UserError(f"--storage {journal} is no journal of a sweep; a database is named as sqlite:///{journal}")
         if content and not content.endswith(b"\n"):
             os.truncate(journal, content.rfind(b"\n") + 1)
     finally:

@@ -65,7 +65,12 @@ def _distribution(name: str, text: str, annotation: Any, tuned: Sequence[Any]) -
     if not text and name not in RANGES and (annotation is bool or get_origin(annotation) is Literal):
         return CategoricalDistribution((False, True) if annotation is bool else get_args(annotation))
     if "/" in text:
-        return CategoricalDistribution([setting(f"{name}={part}")[1] for part in text.split("/")])
+        choices = [setting(f"{name}={part}")[1] for part in text.split("/")]
+        if any(isinstance(choice, list) for choice in choices):
+            raise UserError(f"setting {name} is a list, which cannot be swept")
+        return CategoricalDistribution(choices)
+    if get_origin(annotation) is tuple:
+        raise UserError(f"setting {name} is a list, which cannot be swept")
     if annotation not in (int, float):
         raise UserError(f"setting {name} is no number; name its values, as {name}=a/b")
     if not text and name not in RANGES:

@@ -180,9 +180,12 @@ def _tail(table: Path) -> list[dict[str, str]]:
 
 
 def _named(run: Path) -> tuple[str, str, int, int]:
-    """Return what a run's folder says that it is."""
-    algorithm, task, size, seed = run.parts[-4:]
-    return algorithm, task, int(size.removeprefix("n")), int(seed.removeprefix("seed"))
+    """Return what a run's folder says that it is; its name alone where it stands nowhere that a run would."""
+    try:
+        algorithm, task, size, seed = run.parts[-4:]
+        return algorithm, task, int(size.removeprefix("n")), int(seed.removeprefix("seed"))
+    except ValueError:
+        return run.name, "?", 0, 0
 
 
 def _left(runs: Sequence[Standing]) -> float | None:

@@ -22,7 +22,7 @@ from bench.errors import UserError
 from slurm.job import Job
 from slurm.launches import ANSWER_S, FOLDER, Launch, new_name, write_launch
 
-OURS = ("job_name", "array", "signal", "output", "error", "open_mode", "ntasks", "nodes")
+OURS = ("job_name", "array", "signal", "output", "error", "open_mode", "ntasks", "nodes", "requeue")
 """Settings of sbatch that the executor itself relies on."""
 
 _FLAGS = ("partition", "account", "time", "cores", "max_parallel")
@@ -58,12 +58,15 @@ class Cluster:
             value = getattr(self, name)
             if type(value) is not int or value < 1:
                 raise UserError(f"{name.replace('_', '-')} should be an integer from 1 up, not {value!r}")
-        for name in self.settings:
+        for name, value in self.settings.items():
             flag = name.replace("_", "-")
-            if name in _FLAGS:
-                raise UserError(f"--slurm {flag}: should be given as --{flag}")
+            own = {"cpus_per_task": "cores"}.get(name, name)
+            if own in _FLAGS:
+                raise UserError(f"--slurm {flag}: should be given as --{own.replace('_', '-')}")
             if name in OURS:
                 raise UserError(f"--slurm {flag}: is set by the executor itself")
+            if value is False:
+                raise UserError(f"--slurm {flag}: should be left out, not false")
 
     @property
     def warning_s(self) -> int:
@@ -106,7 +109,9 @@ def read_cluster(file: Path | None, given: Mapping[str, Any], settings: Mapping[
         if isinstance(value, dict) or (isinstance(value, list) and key != "setup"):
             raise UserError(f"{file}: {key} should be a number, a text or true, not {value!r}")
     own = {key: values.pop(key) for key in list(values) if key in (*_FLAGS, "setup")}
-    if isinstance(own.get("setup"), list):
+    if "setup" in own:
+        if not isinstance(own["setup"], list):
+            raise UserError(f"{file}: setup should be a list of lines of shell, not {own['setup']!r}")
         own["setup"] = tuple(map(str, own["setup"]))
     extra = {key.replace("-", "_"): value for key, value in settings.items()}
     return Cluster(**own | {key: value for key, value in given.items() if value is not None}, settings=values | extra)

@@ -67,6 +67,10 @@ def test_provenance_tells_settings_versions_and_digests(runs: Path, tmp_path: Pa
     path = out / "runs.csv"
     path.write_text(path.read_text().replace("1000", "1001", 1))
     assert kinds(committed.read_results(out)) == [("corrupt", "was changed since `bench publish` wrote it")]
+    before = contents(out)
+    with pytest.raises(UserError, match=r"runs\.csv was changed since `bench publish` wrote it: take it back"):
+        publish([runs], out)
+    assert contents(out) == before
 
 
 def test_smoke_runs_are_not_published(runs: Path, write_run, tmp_path: Path) -> None:

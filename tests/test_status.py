@@ -157,3 +157,12 @@ def test_a_damaged_record_is_named_and_the_others_are_told(out: Path) -> None:
     assert states(out) == {0: "failed", 1: "stopped"}
     assert state(out / run(1)) == "cut short"
     assert status.survey(out).runs[0].error == "config.json is damaged"
+
+
+def test_a_folder_that_is_no_run_hides_no_others(out: Path) -> None:
+    RunRecord(out / run(1), config(1)).close()
+    (out / "foo").mkdir()
+    (out / "foo" / "config.json").write_text("{}")
+    found = {one.algorithm: one.state for one in status.survey(out).runs}
+    assert found["foo"] == "failed"
+    assert len(found) == 2

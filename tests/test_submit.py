@@ -141,6 +141,10 @@ def test_dry_run_shows_entries_jobs_script_and_cost_and_writes_nothing(
         (["--slurm", "mem"], "--slurm mem: should read key=value"),
         (["--slurm", "partition=x"], "--slurm partition: should be given as --partition"),
         (["--slurm", "array=1-3"], "--slurm array: is set by the executor itself"),
+        (["--slurm", "requeue=false"], "--slurm requeue: is set by the executor itself"),
+        (["--slurm", "cpus-per-task=4"], "--slurm cpus-per-task: should be given as --cores"),
+        (["--slurm", "exclusive=false"], "--slurm exclusive: should be left out, not false"),
+        (["--slurm-file", "setup.toml"], "setup.toml: setup should be a list of lines of shell, not 5"),
         (["--slurm-file", "nowhere.toml"], "cannot read nowhere.toml"),
         (["--slurm-file", "bad.toml"], "bad.toml is not readable TOML"),
         (["--slurm-file", "typed.toml"], "time should be an integer from 1 up, not '2 h'"),
@@ -149,6 +153,7 @@ def test_dry_run_shows_entries_jobs_script_and_cost_and_writes_nothing(
 )
 def test_bad_input_is_one_line(folder: Path, arguments: list[str], words: str, capsys) -> None:
     (folder / "bad.toml").write_text("time =")
+    (folder / "setup.toml").write_text("setup = 5")
     (folder / "typed.toml").write_text('time = "2 h"')
     (folder / "nested.toml").write_text("[slurm]\nmem = 1")
     assert cli.main([*SLURM, *arguments]) == 2

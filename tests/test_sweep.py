@@ -262,6 +262,14 @@ def test_half_a_line_at_the_journals_end_costs_nothing_else(toy: str, tmp_path: 
     assert [trial.state.is_finished() for trial in trials_of(one)] == [True, True]
 
 
+def test_a_file_that_is_no_journal_is_refused_and_left_as_it_is(toy: str, tmp_path: Path) -> None:
+    for content in (b"line one\nlast line", b"SQLite format 3\x00\n\x01"):
+        (tmp_path / "notes").write_bytes(content)
+        with pytest.raises(UserError, match="notes is no journal of a sweep; a database is named as sqlite:///"):
+            work(replace(sweep(toy, tmp_path), storage=str(tmp_path / "notes")), 1, never, ignore)
+        assert (tmp_path / "notes").read_bytes() == content
+
+
 def test_a_setting_that_breaks_the_method_is_pruned_with_the_reason(
     toy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
